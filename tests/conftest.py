@@ -1,0 +1,20 @@
+"""Fixtures that every test may use."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+GOLDEN = Path(__file__).parent / "assets" / "golden"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(20260101)
+
+
+@pytest.fixture
+def golden() -> Path:
+    """The folder of reference numbers."""
+    return GOLDEN

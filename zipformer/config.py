@@ -1,0 +1,177 @@
+"""Every knob of a run, as frozen dataclasses: one class per section of the recipe's TOML.
+
+Order of precedence: the defaults here, then one recipe TOML, then the command line
+(see ``zipformer.cli``). The resolved config is stored in every checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from zipformer.context import Context, parse_contexts
+from zipformer.nn.config import ZipformerConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything around the encoder."""
+
+    predictor_dim: int = 512
+    joiner_dim: int = 512
+    context_size: int = 2  # tokens that the stateless predictor sees
+    ctc: bool = False  # adds a CTC head; loss.ctc_scale weighs its loss
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """Which contexts training draws from, one draw per step; sizes in frames of 10 ms."""
+
+    chunk: tuple[int, ...] = (32, 64, 128, -1)
+    left: tuple[int, ...] = (128, 256, 512, -1)
+    right: tuple[int, ...] = (0, 64, 128, 256)
+    policy: Literal["uniform", "continuous", "curriculum"] = "uniform"
+    curriculum_steps: int = 0  # steps until a curriculum offers the whole menu
+    right_mode: Literal["masked", "windowed", "mixed"] = "masked"
+    windowed_share: float = 0.5  # for "mixed": share of the steps that are windowed
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Pruned transducer loss, and an optional CTC loss beside it."""
+
+    backend: Literal["torch", "k2"] = "torch"
+    rnnt_type: Literal["regular", "modified", "constrained"] = "regular"
+    prune_range: int = 5
+    lm_scale: float = 0.25
+    am_scale: float = 0.0
+    simple_scale: float = 0.5
+    warm_steps: int = 2000  # steps over which the pruned loss takes over from the simple one
+    ctc_scale: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """ScaledAdam and Eden."""
+
+    base_lr: float = 0.045
+    lr_batches: float = 7500.0
+    lr_epochs: float = 3.5
+    warmup_batches: float = 500.0
+    warmup_start: float = 0.5
+    clipping_scale: float = 2.0
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The clock of dropout and skip rates."""
+
+    ref_seconds: float = 600.0  # audio seconds that count as one batch of the published schedules
+
+
+@dataclass(frozen=True)
+class SpecAugmentConfig:
+    """SpecAugment (arXiv 1904.08779) with time warping; sizes in frames and mel bins."""
+
+    prob: float = 0.9
+    time_warp: int = 80
+    freq_masks: int = 2
+    max_freq_width: int = 27
+    time_masks: int = 10
+    max_time_width: int = 100
+    max_time_share: float = 0.15
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Manifests in, batches out. Paths in a TOML are relative to that TOML."""
+
+    train: tuple[Path, ...] = ()
+    valid: tuple[Path, ...] = ()
+    test: dict[str, Path] = field(default_factory=dict)  # name of the set -> cuts manifest
+    bpe_model: Path = Path("data/bpe.model")
+    sample_rate: int = 16000
+    max_duration: float = 200.0  # audio seconds per batch
+    num_buckets: int = 30
+    bucket_buffer: int = 20000  # cuts that the sampler looks ahead
+    num_workers: int = 2
+    min_seconds: float = 0.1
+    max_seconds: float = 30.0
+    max_bad_share: float = 0.01  # share of unreadable cuts above which loading stops
+    speed_factors: tuple[float, ...] = (1.0,)  # drawn per cut when features are computed on the fly
+    noise: Path | None = None  # cuts manifest to mix in
+    noise_prob: float = 0.5
+    noise_snr: tuple[float, float] = (10.0, 20.0)
+    spec_augment: SpecAugmentConfig = SpecAugmentConfig()
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop."""
+
+    exp_dir: Path = Path("exp")
+    num_epochs: int = 30
+    max_steps: int = 0  # stop after so many steps; 0 = run all epochs
+    seed: int = 42
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    log_every: int = 50  # steps
+    valid_every: int = 3000  # steps; also at the end of every epoch
+    save_every: int = 4000  # steps; also at the end of every epoch
+    keep_last: int = 30  # step checkpoints kept
+    average_every: int = 100  # steps between snapshots of the running model average
+    max_nonfinite: int = 10  # bad batches in a row after which training stops
+    tensorboard: bool = True
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Validation always runs at the same contexts, so that its curves can be read."""
+
+    contexts: tuple[str, ...] = ("full", "32/256/0", "32/256/64")
+    right_mode: Literal["masked", "windowed"] = "windowed"
+    wer_cuts: int = 200  # cuts of the validation set that are decoded greedily; 0 = none
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: what a recipe's TOML holds.
+
+    Raises:
+        ValueError: If settings contradict each other, naming the key.
+    """
+
+    encoder: ZipformerConfig = ZipformerConfig()
+    model: ModelConfig = ModelConfig()
+    context: ContextConfig = ContextConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    validation: ValidationConfig = ValidationConfig()
+
+    def __post_init__(self) -> None:
+        if self.loss.ctc_scale > 0 and not self.model.ctc:
+            raise ValueError("loss.ctc_scale > 0 needs model.ctc = true")
+        if not 0.0 <= self.context.windowed_share <= 1.0:
+            raise ValueError("context.windowed_share must lie between 0 and 1")
+        self._check_contexts()
+
+    def _check_contexts(self) -> None:
+        if not self.encoder.causal:
+            if self.context.chunk != (-1,):
+                raise ValueError("encoder.causal = false needs context.chunk = [-1]")
+        for chunk in self.context.chunk:
+            for left in self.context.left:
+                for right in self.context.right:
+                    self._check("context", Context(chunk, left, right))
+        for context in parse_contexts(self.validation.contexts):
+            self._check("validation.contexts", context)
+
+    def _check(self, key: str, context: Context) -> None:
+        try:
+            self.encoder.check_context(context)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
