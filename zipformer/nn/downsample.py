@@ -1,0 +1,50 @@
+"""Lower and higher frame rates inside the encoder.
+
+Letters: B batch, K windows, W frames of a window, D channels, ds downsampling factor.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zipformer.nn.layout import Layout
+
+
+class Downsample(nn.Module):
+    """Replaces every ``factor`` frames by their weighted mean, with learned weights.
+
+    Where fewer frames are left at the end of an utterance, its own last one is repeated, whatever
+    follows it in the batch.
+
+    Args:
+        factor: ds.
+    """
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.bias = nn.Parameter(torch.zeros(factor))
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(B, K, W, D) in ``layout`` (before downsampling) -> (B, K, ceil(W / ds), D)."""
+        missing = -x.shape[2] % self.factor
+        x = _repeat_last_frame(F.pad(x, (0, 0, 0, missing)), layout)
+        weights = self.bias.softmax(dim=0)
+        return torch.einsum("bkwsd,s->bkwd", x.unflatten(2, (-1, self.factor)), weights)
+
+
+def _repeat_last_frame(x: Tensor, layout: Layout) -> Tensor:
+    """Overwrites what lies behind each utterance's end with its last frame inside the window."""
+    starts = layout.chunk * torch.arange(layout.num_windows, device=x.device)
+    lengths = layout.lengths[:, None] - starts  # (B, K) valid frames of each window
+    last = (lengths - 1).clamp(0, x.shape[2] - 1)[..., None, None]
+    last_frame = x.gather(2, last.expand(*last.shape[:3], x.shape[-1]))
+    inside = torch.arange(x.shape[2], device=x.device) < lengths[..., None]
+    return torch.where(inside[..., None], x, last_frame)
+
+
+def upsample(x: Tensor, factor: int, num_frames: int) -> Tensor:
+    """Repeats every frame: (B, K, W, D) -> (B, K, num_frames, D), at most ``factor`` times W."""
+    return x.repeat_interleave(factor, dim=2)[:, :, :num_frames]

@@ -1,0 +1,142 @@
+"""The convolutional frontend: 80 mel bins at 100 Hz in, channels at 50 Hz out.
+
+Letters: B batch, T feature frames, N = (T - 7) // 2 frames at 50 Hz, C channels, F frequency bins.
+Images are (B, C, time, F).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zipformer import masks, ops
+from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.dropout import SharedDropout, skip_sequences
+from zipformer.nn.norm import BiasNorm
+from zipformer.nn.regularizers import Balancer, Whiten, scale_gradient
+from zipformer.nn.schedule import ScheduledFloat
+
+REACH = 3  # frames that the 7x7 convolution of the ConvNeXt block reaches to either side
+
+
+class ConvNeXt(nn.Module):
+    """A residual block: 7x7 depthwise convolution, then a pointwise bottleneck turned inside out.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=(0, REACH), groups=channels)
+        self.pointwise_conv1 = nn.Conv2d(channels, 3 * channels, 1)
+        self.hidden_balancer = Balancer(0.3, 1.0, 0.75, 5.0, channel_dim=1)
+        self.pointwise_conv2 = nn.Conv2d(3 * channels, channels, 1)
+        with torch.no_grad():
+            self.pointwise_conv2.weight.mul_(0.01)
+            assert self.pointwise_conv2.bias is not None
+            nn.init.uniform_(self.pointwise_conv2.bias, -0.001, 0.001)
+        self.skip_rate = ScheduledFloat((0.0, 0.2), (20000.0, 0.015), default=0.0)
+        self.out_balancer = Balancer(0.4, 0.6, 1.0, 6.0, channel_dim=1)
+        self.out_whiten = Whiten(1, 5.0)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(B, C, N + 6, F), valid (B, 1, N, 1) -> (B, C, N, F)."""
+        y = self.pointwise_conv1(self.depthwise_conv(x))
+        y = ops.swoosh_l(self.hidden_balancer(y, valid))
+        y = self.pointwise_conv2(y)
+        y = skip_sequences(y, float(self.skip_rate), self.training)
+        y = x[:, :, REACH:-REACH] + y
+        y = self.out_balancer(y, valid).permute(0, 2, 3, 1)  # channels last for the covariance
+        return self.out_whiten(y, valid.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Frontend(nn.Module):
+    """Three convolutions that halve the frame rate, a ConvNeXt block and a projection.
+
+    An output frame looks at 13 feature frames beyond its own two: 7 in the convolutions, which
+    are not padded in time, and three frames of 50 Hz in the ConvNeXt block.
+
+    Args:
+        config: The encoder's.
+    """
+
+    def __init__(self, config: ZipformerConfig) -> None:
+        super().__init__()
+        c1, c2, c3 = config.frontend_channels
+        self.conv1 = nn.Conv2d(1, c1, 3, padding=(0, 1))
+        self.balancer1 = Balancer(max_abs=1.0, channel_dim=1)
+        self.conv2 = nn.Conv2d(c1, c2, 3, stride=2)
+        self.balancer2 = Balancer(max_abs=4.0, channel_dim=1)
+        self.conv3 = nn.Conv2d(c2, c3, 3, stride=(1, 2))
+        self.balancer3 = Balancer(max_abs=4.0, channel_dim=1)
+        self.convnext = ConvNeXt(c3)
+        self.bins = ((config.num_features - 1) // 2 - 1) // 2
+        self.out = nn.Linear(c3 * self.bins, config.dims[0])
+        self.out_whiten = Whiten(
+            1, ScheduledFloat((0.0, 4.0), (20000.0, 8.0)), grad_scale=0.02
+        )
+        self.out_norm = BiasNorm(config.dims[0])
+        self.dropout = SharedDropout(ScheduledFloat((0.0, 0.3), (20000.0, 0.1), default=0.0))
+
+    @staticmethod
+    def output_lengths(lengths: Tensor) -> Tensor:
+        """Frames at 50 Hz from feature frames, never negative."""
+        return torch.div(lengths - 7, 2, rounding_mode="floor").clamp(min=0)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """(B, C, 3, F) of zeros: what comes before an utterance."""
+        weight = self.conv3.weight
+        return weight.new_zeros(batch_size, weight.shape[0], REACH, self.bins)
+
+    def forward(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        state: Tensor | None = None,
+        chunk: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Runs the frontend over a whole utterance, or one step of a stream.
+
+        Args:
+            features: (B, T, num_features), T >= 9.
+            lengths: (B,) valid feature frames.
+            state: (B, C, 3, F), the convolved frames before this step; None at the beginning.
+            chunk: Frames at 50 Hz after which the next step begins, in a step that is followed by
+                others; its last three convolved frames are then look-ahead. None where the input
+                ends: zeros follow.
+
+        Returns:
+            (B, N, D), or (B, N - 3, D) with ``chunk``; and the new state.
+        """
+        x, num_frames = self._convolve(features, lengths)
+        valid = masks.valid_frames(self.output_lengths(lengths), num_frames)[:, None, :, None]
+        x = x * valid
+        before = self.initial_state(x.shape[0]).to(x.dtype) if state is None else state
+        x = torch.cat([before, x], dim=2)
+        new_state = x[:, :, chunk : chunk + REACH] if chunk is not None else before
+        if chunk is None:
+            x = F.pad(x, (0, 0, 0, REACH))
+        else:
+            valid = valid[:, :, :-REACH]
+        x = self.convnext(x, valid)
+        x = self.out(x.transpose(1, 2).flatten(2))  # (B, N, C * F) -> (B, N, D)
+        x = self.out_norm(self.out_whiten(x, valid.squeeze(1)))
+        return self.dropout(x), new_state
+
+    def _convolve(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, int]:
+        """(B, T, num_features) -> (B, C, N, F), and N."""
+        x = scale_gradient(self.conv1(features.unsqueeze(1)), 0.2)
+        x = ops.swoosh_r(self.balancer1(x, self._valid(x, lengths - 2)))
+        x = self.conv2(x)
+        halved = torch.div(lengths - 3, 2, rounding_mode="floor")
+        x = ops.swoosh_r(self.balancer2(x, self._valid(x, halved)))
+        x = self.conv3(x)
+        x = ops.swoosh_r(self.balancer3(x, self._valid(x, halved - 2)))
+        return x, x.shape[2]
+
+    @staticmethod
+    def _valid(x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, 1, time, 1) bool."""
+        return masks.valid_frames(lengths, x.shape[2])[:, None, :, None]

@@ -1,0 +1,184 @@
+"""How one forward pass cuts an utterance into windows; the mechanism of streaming.
+
+Everything between the frontend and the output works on windows ``(B, K, W, D)``. Window k holds
+chunk k and the right context behind it. A real stream is a call with one window and a state, a whole
+utterance is a call with all of them and no state, and the code is the same: the modules that look
+back (attention, convolution) ask ``with_history`` for what lies left of each window.
+
+    K = 3, chunk C, right context R:      |-- C --|-- R --|
+                                                  |-- C --|-- R --|
+                                                          |-- C --|-- R --|
+
+Without chunks, and in the masked view of right context, there is one window: the utterance.
+
+Letters: B batch, K windows, W frames of a window, C chunk, L left context, S = L + W, D channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zipformer import masks
+from zipformer.context import UNLIMITED, Context
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Geometry of a pass at one frame rate; sizes in frames of that rate.
+
+    Args:
+        num_windows: K.
+        size: W.
+        chunk: C, the step between windows.
+        left: L, frames of left context in front of each window; 0 where there is one window that
+            sees itself alone.
+        lengths: (B,) valid frames, counted from the start of window 0.
+        processed: (B,) frames that came before window 0 (a stream's past), or None.
+        mask_sizes: (chunk, left, right) of the attention mask in the masked view, else None.
+        full: Whether the one window is the utterance, however long that is.
+    """
+
+    num_windows: int
+    size: int
+    chunk: int
+    left: int
+    lengths: Tensor
+    processed: Tensor | None = None
+    mask_sizes: tuple[int, int, int] | None = None
+    full: bool = False
+
+    @classmethod
+    def of_utterance(
+        cls, lengths: Tensor, num_frames: int, context: Context, windowed: bool
+    ) -> Layout:
+        """Lays out whole utterances.
+
+        Args:
+            lengths: (B,) frames at 50 Hz.
+            num_frames: T, at 50 Hz.
+            context: In frames of 10 ms.
+            windowed: Overlapping windows, as a stream computes; else one pass under a mask.
+        """
+        if context.is_full:
+            return cls(1, num_frames, num_frames, 0, lengths, full=True)
+        chunk, left, right = _at_50_hz(context)
+        # Unlimited left context without right context needs no windows to be exact, and is
+        # cheaper without.
+        if not windowed or (left == UNLIMITED and right == 0):
+            sizes = (chunk, left, right)
+            return cls(1, num_frames, num_frames, 0, lengths, mask_sizes=sizes)
+        windows = -(-num_frames // chunk)
+        if left == UNLIMITED:
+            left = (windows - 1) * chunk
+        return cls(windows, chunk + right, chunk, left, lengths)
+
+    @classmethod
+    def of_stream(
+        cls, lengths: Tensor, num_windows: int, context: Context, processed: Tensor
+    ) -> Layout:
+        """Lays out the next windows of streams that have ``processed`` (B,) frames behind them."""
+        chunk, left, right = _at_50_hz(context)
+        return cls(num_windows, chunk + right, chunk, left, lengths, processed)
+
+    def at(self, downsampling: int) -> Layout:
+        """The same pass at a lower frame rate; a partial last frame counts as one."""
+        if downsampling == 1:
+            return self
+        ds = downsampling
+        sizes = self.mask_sizes
+        return replace(
+            self,
+            size=-(-self.size // ds),
+            chunk=-(-self.chunk // ds),
+            left=self.left // ds,
+            lengths=_ceil_div(self.lengths, ds),
+            processed=None if self.processed is None else self.processed // ds,
+            mask_sizes=None  # -1, unlimited, stays -1
+            if sizes is None
+            else (sizes[0] // ds, sizes[1] // ds, sizes[2] // ds),
+        )
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """(B, K, W, 1) bool, True where a frame belongs to the utterance."""
+        frames = masks.valid_window_frames(self.lengths, self.num_windows, self.chunk, self.size)
+        return frames.unsqueeze(-1)
+
+    @cached_property
+    def attention_mask(self) -> Tensor:
+        """(B, K, 1, 1 or W, S) bool, broadcast over heads: which keys a query sees."""
+        mask = self.valid.squeeze(-1)
+        if self.left > 0:
+            processed = torch.zeros_like(self.lengths) if self.processed is None else self.processed
+            before = masks.valid_left_frames(processed, self.num_windows, self.chunk, self.left)
+            mask = torch.cat([before, mask], dim=-1)
+        mask = mask[:, :, None, None, :]
+        if self.mask_sizes is not None:
+            mask = mask & masks.chunk_mask(self.size, *self.mask_sizes, device=mask.device)
+        return mask
+
+    @cached_property
+    def convolution(self) -> Layout:
+        """The layout that the convolution works in: the masked view is cut into its chunks."""
+        if self.mask_sizes is None:
+            return self
+        chunk = self.mask_sizes[0]
+        return Layout(-(-self.size // chunk), chunk, chunk, 0, self.lengths)
+
+    def fold(self, x: Tensor) -> Tensor:
+        """Cuts (B, T, D) into windows (B, K, W, D), with zeros behind the end."""
+        if self.num_windows == 1:
+            return F.pad(x, (0, 0, 0, self.size - x.shape[1])).unsqueeze(1)
+        needed = (self.num_windows - 1) * self.chunk + self.size
+        x = F.pad(x, (0, 0, 0, needed - x.shape[1]))
+        if self.chunk == self.size:
+            return x.view(x.shape[0], self.num_windows, self.size, x.shape[-1])
+        return x.unfold(1, self.size, self.chunk).transpose(2, 3).contiguous()
+
+    def unfold(self, x: Tensor, num_frames: int) -> Tensor:
+        """Lays the chunks of windows (B, K, W, D) end to end: (B, num_frames, D)."""
+        return self.chunks(x)[:, :num_frames]
+
+    def chunks(self, x: Tensor) -> Tensor:
+        """(B, K, W, D) -> (B, K C, D): every window without its right context."""
+        return x[:, :, : self.chunk].reshape(x.shape[0], -1, x.shape[-1])
+
+    def with_history(
+        self, x: Tensor, size: int, state: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Puts the ``size`` frames that came before each window in front of it.
+
+        What came before are chunk parts only: right context is computed again as chunk, and
+        never remembered.
+
+        Args:
+            x: (B, K, W, D).
+            size: How many frames to look back.
+            state: (B, size, D) that came before window 0; None for zeros.
+
+        Returns:
+            (B, K, size + W, D), and (B, size, D), the state for what follows the last chunk.
+        """
+        if size == 0:
+            return x, state
+        front = x.new_zeros(x.shape[0], size, x.shape[-1]) if state is None else state
+        sequence = torch.cat([front, self.chunks(x)], dim=1)  # (B, size + K C, D)
+        if self.num_windows == 1:
+            history = front.unsqueeze(1)
+        else:
+            history = sequence.unfold(1, size, self.chunk)[:, : self.num_windows].transpose(2, 3)
+        return torch.cat([history, x], dim=2), sequence[:, -size:]
+
+
+def _at_50_hz(context: Context) -> tuple[int, int, int]:
+    left = context.left if context.left == UNLIMITED else context.left // 2
+    return context.chunk // 2, left, context.right // 2
+
+
+def _ceil_div(lengths: Tensor, divisor: int) -> Tensor:
+    return torch.div(lengths + divisor - 1, divisor, rounding_mode="floor")

@@ -1,0 +1,57 @@
+"""BiasNorm, and the bypass that learns how much of a layer to use."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zipformer.nn.dropout import keep_sequences
+from zipformer.nn.regularizers import limit_value
+from zipformer.nn.schedule import ScheduledFloat, scheduled
+
+
+class BiasNorm(nn.Module):
+    """Normalises the size of a frame but keeps what lies along a learned bias.
+
+        y = x / rms(x - bias) * exp(log_scale)
+
+    Unlike LayerNorm it does not centre, and has no epsilon: a frame of zeros comes out as zeros
+    as long as the bias is not zero (Zipformer, arXiv 2310.11230, section 3.3).
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(1.0))
+        self.bias = nn.Parameter(torch.randn(channels) * 1e-4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        log_scale = limit_value(self.log_scale, -1.5, 1.5, self.training)
+        inverse_rms = (x - self.bias).square().mean(-1, keepdim=True).rsqrt()
+        return x * (inverse_rms * log_scale.exp())
+
+
+class Bypass(nn.Module):
+    """Interpolates between a module's input and output with a learned weight per channel.
+
+    Args:
+        channels: C.
+        skip_rate: How often a whole sequence takes the input alone, in training.
+    """
+
+    def __init__(self, channels: int, skip_rate: float | ScheduledFloat = 0.0) -> None:
+        super().__init__()
+        self.bypass_scale = nn.Parameter(torch.full((channels,), 0.5))
+        self.skip_rate = scheduled(skip_rate)
+        self.min_scale = ScheduledFloat((0.0, 0.9), (20000.0, 0.2), default=0.0)
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """(B, ..., C), the input and the output of what is bypassed -> (B, ..., C)."""
+        scale = limit_value(self.bypass_scale, float(self.min_scale), 1.0, self.training)
+        keep = keep_sequences(before, float(self.skip_rate), self.training)
+        if keep is not None:
+            scale = scale * keep
+        return before + (after - before) * scale

@@ -1,0 +1,311 @@
+"""Balancer, Whiten and their kin: identities that speak up only in the backward pass.
+
+They leave the forward pass alone and add a small gradient that keeps activations in a healthy
+range (Zipformer, arXiv 2310.11230, section 3.5 and appendix). All of them act in training only, and
+none of them looks at padding: statistics run over valid frames.
+
+Letters: C channels, N frames of all utterances, G groups.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zipformer.nn.schedule import ScheduledFloat, scheduled
+
+_TINY = 1e-20
+_MEAN_ABS_TO_RMS = math.sqrt(math.pi / 2)  # of a Gaussian
+
+
+def chance(prob: float) -> bool:
+    """True with the given probability, from torch's default CPU generator."""
+    return prob > 0.0 and torch.rand(()).item() < prob
+
+
+class Balancer(nn.Module):
+    """Keeps each channel's share of positive values and its size within limits.
+
+    The limits are given as shares and mean absolute values, and enforced as limits on mean/stddev
+    and rms, as if the channel were Gaussian. The added gradient is normalised per channel to an
+    rms of ``grad_scale`` and multiplied by the size of the incoming gradient, so that it does
+    not depend on the scale of the loss.
+
+    Args:
+        min_positive, max_positive: Limits of the share of positive values, 0 to 1.
+        min_abs, max_abs: Limits of the mean absolute value.
+        grad_scale: Strength relative to the incoming gradient.
+        prob: How often it acts; by default a schedule from 0.5 down to 0.125.
+        channel_dim: The axis of the channels.
+    """
+
+    def __init__(
+        self,
+        min_positive: float | ScheduledFloat = 0.05,
+        max_positive: float | ScheduledFloat = 0.95,
+        min_abs: float | ScheduledFloat = 0.2,
+        max_abs: float | ScheduledFloat = 100.0,
+        grad_scale: float = 0.04,
+        prob: float | ScheduledFloat | None = None,
+        channel_dim: int = -1,
+    ) -> None:
+        super().__init__()
+        self.min_positive = scheduled(min_positive)
+        self.max_positive = scheduled(max_positive)
+        self.min_abs = scheduled(min_abs)
+        self.max_abs = scheduled(max_abs)
+        self.prob = scheduled(
+            ScheduledFloat((0.0, 0.5), (8000.0, 0.125), default=0.4) if prob is None else prob
+        )
+        self.grad_scale = grad_scale
+        self.channel_dim = channel_dim
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Returns ``x``.
+
+        Args:
+            x: Activations of any shape with the channels at ``channel_dim``.
+            valid: Bool, True = valid, broadcastable to ``x`` with size 1 at the channels.
+        """
+        if not (self.training and x.requires_grad and chance(float(self.prob))):
+            return x
+        limits = (
+            _mean_over_std(float(self.min_positive)),
+            _mean_over_std(float(self.max_positive)),
+            float(self.min_abs) * _MEAN_ABS_TO_RMS,
+            float(self.max_abs) * _MEAN_ABS_TO_RMS,
+        )
+        return _BalancerFunction.apply(x, valid, limits, self.grad_scale, self.channel_dim)
+
+
+def _mean_over_std(positive: float) -> float:
+    """Mean over standard deviation of a Gaussian with this share of positive values, about."""
+    y = 2.0 * positive - 1.0
+    atanh = 0.5 * (math.log(1 + y + 1e-10) - math.log(1 - y + 1e-10))
+    return atanh / (math.sqrt(math.pi) * math.log(2))
+
+
+class _BalancerFunction(torch.autograd.Function):
+    """Adds the gradient of |m - clamp(m)| + |log(clamp(r) / r)|, m = mean/std and r = rms.
+
+    Both terms are functions of a channel's first two moments, so their gradient at a value x is
+    a + b x with a and b per channel, and no second pass over the data is needed to normalise it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        valid: Tensor | None,
+        limits: tuple[float, float, float, float],
+        grad_scale: float,
+        channel_dim: int,
+    ) -> Tensor:
+        ctx.save_for_backward(x, valid)
+        ctx.settings = limits, grad_scale, channel_dim
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]  # noqa: ANN205
+        x, valid = ctx.saved_tensors
+        (min_mean, max_mean, min_rms, max_rms), grad_scale, channel_dim = ctx.settings
+        mean, square = _moments(x, valid, channel_dim)  # (C,) each, float32
+        variance = (square - mean * mean).clamp(min=_TINY)
+        std = variance.sqrt()
+        rms = square.clamp(min=_TINY).sqrt()
+        m = mean / std
+        m_sign = (m - m.clamp(min_mean, max_mean)).sign()
+        r_sign = (rms - rms.clamp(min_rms, max_rms)).sign()
+        # d m / d x = (1 + m mean / std) / std - (m / std^2) x, d log(rms) / d x = x / rms^2,
+        # both without the factor 1 / N that the normalisation cancels.
+        a = m_sign * (1.0 + m * mean / std) / std
+        b = r_sign / rms.square() - m_sign * m / variance
+        size = (a * a + 2 * a * b * mean + b * b * square).clamp(min=_TINY * _TINY).sqrt()
+        scale = grad_scale / size.clamp(min=_TINY)
+        shape = [1] * x.ndim
+        shape[channel_dim] = -1
+        push = torch.addcmul((a * scale).view(shape).to(x.dtype), x, (b * scale).view(shape).to(x.dtype))
+        return torch.addcmul(grad, grad.abs(), push.to(grad.dtype)), None, None, None, None
+
+
+def _moments(x: Tensor, valid: Tensor | None, channel_dim: int) -> tuple[Tensor, Tensor]:
+    """Mean and mean square per channel over the valid positions, float32."""
+    x = x.float()
+    dims = [d for d in range(x.ndim) if d != channel_dim % x.ndim]
+    if valid is None:
+        count = x.numel() / x.shape[channel_dim]
+        return x.mean(dims), torch.linalg.vector_norm(x, dim=dims).square() / count
+    positions = [1 if d == channel_dim % x.ndim else s for d, s in enumerate(x.shape)]
+    weight = valid.expand(positions).float()
+    weight = weight / weight.sum().clamp(min=1.0)
+    if channel_dim in (-1, x.ndim - 1):  # a vector-matrix product is the fastest weighted sum
+        weight, x = weight.reshape(-1), x.reshape(-1, x.shape[-1])
+        return weight @ x, weight @ x.square()
+    weighted = x * weight
+    return weighted.sum(dims), (weighted * x).sum(dims)
+
+
+class Whiten(nn.Module):
+    """Pushes the covariance of the channels towards a multiple of the identity.
+
+    The metric is mean(diag(S S)) / mean(diag(S))^2 of the centred covariance S, at least 1, and 1
+    exactly when all eigenvalues are equal. Where it exceeds ``limit``, its gradient is added, scaled
+    to ``grad_scale`` times the norm of the incoming one.
+
+    Args:
+        groups: G, the channels are split into groups that are whitened apart.
+        limit: The largest metric that is left alone.
+        prob: How often the metric is looked at: (while it is below the limit, while above).
+        grad_scale: Size of the added gradient relative to the incoming one.
+    """
+
+    def __init__(
+        self,
+        groups: int,
+        limit: float | ScheduledFloat,
+        prob: tuple[float, float] = (0.025, 0.25),
+        grad_scale: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.groups = groups
+        self.limit = scheduled(limit)
+        self.min_prob, self.max_prob = prob
+        self.prob = self.max_prob
+        self.grad_scale = grad_scale
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Returns ``x``, (..., C); ``valid`` as in ``Balancer``."""
+        if not (self.training and x.requires_grad and chance(self.prob)):
+            return x
+        return _WhitenFunction.apply(x, valid, self)
+
+    def observe(self, acted: bool) -> None:
+        """Looks less often while there is nothing to do."""
+        self.prob = self.max_prob if acted else self.min_prob
+
+
+def whiten_probs(model: nn.Module) -> dict[str, float]:
+    """How often each Whiten inside ``model`` looks at present; a resumed run must not forget it."""
+    return {n: m.prob for n, m in model.named_modules() if isinstance(m, Whiten)}
+
+
+def load_whiten_probs(model: nn.Module, probs: dict[str, float]) -> None:
+    """Restores what ``whiten_probs`` returned."""
+    for name, module in model.named_modules():
+        if isinstance(module, Whiten):
+            module.prob = probs[name]
+
+
+class _WhitenFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, valid: Tensor | None, module: Whiten) -> Tensor:
+        ctx.save_for_backward(x, valid)
+        ctx.module = module
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]  # noqa: ANN205
+        x, valid = ctx.saved_tensors
+        module = ctx.module
+        metric, centred, slope = whitening_metric(x, valid, module.groups)
+        acted = bool(metric > float(module.limit))
+        module.observe(acted)
+        if not acted:
+            return grad, None, None
+        penalty = torch.bmm(centred, slope).transpose(0, 1).reshape(x.shape)
+        scale = module.grad_scale * grad.float().norm() / (penalty.norm() + _TINY)
+        return grad + (penalty * scale).to(grad.dtype), None, None
+
+
+def whitening_metric(
+    x: Tensor, valid: Tensor | None, groups: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How far the covariance is from white, and what its gradient is made of.
+
+    Args:
+        x: (..., C).
+        valid: Bool, broadcastable to (..., 1), or None.
+        groups: G.
+
+    Returns:
+        The metric; the centred channels (G, N, C/G) with invalid frames zero; and the slope
+        (G, C/G, C/G), such that centred @ slope is the gradient of the metric up to a factor.
+    """
+    channels = x.shape[-1]
+    frames = x.float().reshape(-1, channels)
+    if valid is None:
+        frames = frames - frames.mean(0)
+    else:
+        weight = valid.expand(*x.shape[:-1], 1).reshape(-1, 1).float()
+        mean = (weight.t() @ frames) / weight.sum().clamp(min=1.0)
+        frames = (frames - mean) * weight
+    centred = frames.view(-1, groups, channels // groups).transpose(0, 1)  # (G, N, C/G)
+    covariance = torch.bmm(centred.transpose(1, 2), centred)  # (G, C/G, C/G)
+    mean_diag = covariance.diagonal(dim1=1, dim2=2).mean()
+    mean_square = covariance.square().sum() / channels
+    metric = mean_square / (mean_diag.square() + _TINY)
+    identity = torch.eye(channels // groups, device=x.device)
+    slope = covariance - (mean_square / (mean_diag + _TINY)) * identity
+    return metric, centred, slope
+
+
+class _LimitGradientSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        outward = ((grad > 0) & (x < ctx.low)) | ((grad < 0) & (x > ctx.high))
+        return torch.where(outward, -grad, grad), None, None
+
+
+def limit_value(x: Tensor, low: float, high: float, training: bool, prob: float = 0.6) -> Tensor:
+    """A parameter whose gradient may not push it further out of [low, high].
+
+    The value itself is not clamped. With probability ``prob`` in training, the gradient of an
+    element outside the range that points outwards changes its sign.
+    """
+    if training and chance(prob):
+        return _LimitGradientSign.apply(x, low, high)
+    return x
+
+
+class _PenalizeLarge(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, limit: float, penalty: float) -> Tensor:
+        ctx.save_for_backward((x.abs() > limit) * x.sign().to(torch.int8))
+        ctx.penalty = penalty
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (sign,) = ctx.saved_tensors
+        return grad + ctx.penalty * sign.to(grad.dtype), None, None
+
+
+def penalize_large(x: Tensor, limit: float, penalty: float) -> Tensor:
+    """Returns ``x``, and adds ``penalty * sum(|x| - limit)`` over elements beyond it to the loss."""
+    return _PenalizeLarge.apply(x, limit, penalty)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return grad * ctx.scale, None
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """Returns ``x``; its gradient is multiplied by ``scale``."""
+    return _ScaleGradient.apply(x, scale)
