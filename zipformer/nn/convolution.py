@@ -16,17 +16,6 @@ from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 
 
-def depthwise(conv: nn.Conv1d, x: Tensor, padding: int) -> Tensor:
-    """Runs a depthwise convolution over frames, channels last: (N, T, D) -> (N, T', D).
-
-    Seen as an image of height 1 in channels-last memory, the input needs no transposed copy.
-    """
-    image = x.transpose(1, 2).unsqueeze(2)  # (N, D, 1, T), a view
-    weight = conv.weight.unsqueeze(2)  # (D, 1, 1, k)
-    y = F.conv2d(image, weight, conv.bias, padding=(0, padding), groups=x.shape[-1])
-    return y.squeeze(2).transpose(1, 2)
-
-
 class DepthwiseConv(nn.Conv1d):
     """Plain depthwise convolution that sees the whole utterance.
 
@@ -42,7 +31,7 @@ class DepthwiseConv(nn.Conv1d):
         self, x: Tensor, layout: Layout, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """(B, 1, T, D) -> (B, 1, T, D)."""
-        y = depthwise(self, x.squeeze(1), padding=self.kernel_size[0] // 2)
+        y = ops.depthwise_conv(x.squeeze(1), self.weight, self.bias, self.kernel_size[0] // 2)
         return y.unsqueeze(1), state
 
 
@@ -82,11 +71,14 @@ class ChunkCausalConv(nn.Module):
         Returns:
             (B, K, W, D), and the new state.
         """
-        with_past, state = layout.with_history(x, self.history, state)
-        y = depthwise(self.causal_conv, with_past.flatten(0, 1), padding=0)
-        within = depthwise(self.chunkwise_conv, x.flatten(0, 1), padding=self.history)
-        y, within = y.view(x.shape), within.view(x.shape)
-        return torch.addcmul(y, within, self._edge_scale(layout)), state
+        if layout.chunk == layout.size:  # no right context: the chunks in a row are the past
+            past, state = layout.sequence(x, self.history, state)
+        else:
+            past, state = layout.with_history(x, self.history, state)
+            past = past.flatten(0, 1)
+        y = _convolve(self.causal_conv, past, padding=0).reshape(x.shape)
+        within = _convolve(self.chunkwise_conv, x.flatten(0, 1), padding=self.history)
+        return torch.addcmul(y, within.reshape(x.shape), self._edge_scale(layout)), state
 
     def _edge_scale(self, layout: Layout) -> Tensor:
         """(W, D), or (B, 1, W, D) where each utterance has its own edge, the scale by position.
@@ -103,6 +95,10 @@ class ChunkCausalConv(nn.Module):
         tap = (k - to_end).clamp(0, k - 1)
         near_end = ((to_end >= 1) & (to_end <= k)).unsqueeze(-1)
         return (scale + right[tap] * near_end).unsqueeze(1)
+
+
+def _convolve(conv: nn.Conv1d, x: Tensor, padding: int) -> Tensor:
+    return ops.depthwise_conv(x, conv.weight, conv.bias, padding)
 
 
 class ConvModule(nn.Module):

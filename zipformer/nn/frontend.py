@@ -31,25 +31,25 @@ class ConvNeXt(nn.Module):
         super().__init__()
         self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=(0, REACH), groups=channels)
         self.pointwise_conv1 = nn.Conv2d(channels, 3 * channels, 1)
-        self.hidden_balancer = Balancer(0.3, 1.0, 0.75, 5.0, channel_dim=1)
+        self.hidden_balancer = Balancer(0.3, 1.0, 0.75, 5.0)
         self.pointwise_conv2 = nn.Conv2d(3 * channels, channels, 1)
         with torch.no_grad():
             self.pointwise_conv2.weight.mul_(0.01)
             assert self.pointwise_conv2.bias is not None
             nn.init.uniform_(self.pointwise_conv2.bias, -0.001, 0.001)
         self.skip_rate = ScheduledFloat((0.0, 0.2), (20000.0, 0.015), default=0.0)
-        self.out_balancer = Balancer(0.4, 0.6, 1.0, 6.0, channel_dim=1)
+        self.out_balancer = Balancer(0.4, 0.6, 1.0, 6.0)
         self.out_whiten = Whiten(1, 5.0)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """(B, C, N + 6, F), valid (B, 1, N, 1) -> (B, C, N, F)."""
-        y = self.pointwise_conv1(self.depthwise_conv(x))
+        """(B, C, N + 6, F), valid (B, N, 1, 1) -> (B, N, F, C)."""
+        y = self.depthwise_conv(x).permute(0, 2, 3, 1)  # (B, N, F, C), a view in channels-last
+        y = F.linear(y, self.pointwise_conv1.weight.flatten(1), self.pointwise_conv1.bias)
         y = ops.swoosh_l(self.hidden_balancer(y, valid))
-        y = self.pointwise_conv2(y)
+        y = F.linear(y, self.pointwise_conv2.weight.flatten(1), self.pointwise_conv2.bias)
         y = skip_sequences(y, float(self.skip_rate), self.training)
-        y = x[:, :, REACH:-REACH] + y
-        y = self.out_balancer(y, valid).permute(0, 2, 3, 1)  # channels last for the covariance
-        return self.out_whiten(y, valid.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        y = x[:, :, REACH:-REACH].permute(0, 2, 3, 1) + y
+        return self.out_whiten(self.out_balancer(y, valid), valid)
 
 
 class Frontend(nn.Module):
@@ -120,14 +120,17 @@ class Frontend(nn.Module):
             x = F.pad(x, (0, 0, 0, REACH))
         else:
             valid = valid[:, :, :-REACH]
-        x = self.convnext(x, valid)
-        x = self.out(x.transpose(1, 2).flatten(2))  # (B, N, C * F) -> (B, N, D)
+        x = self.convnext(x, valid.squeeze(1).unsqueeze(-1)).flatten(2)  # (B, N, F * C)
+        # The weight counts channels before bins, the image is stored the other way round.
+        weight = self.out.weight.unflatten(1, (-1, self.bins)).transpose(1, 2).flatten(1)
+        x = F.linear(x, weight, self.out.bias)
         x = self.out_norm(self.out_whiten(x, valid.squeeze(1)))
         return self.dropout(x), new_state
 
     def _convolve(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, int]:
         """(B, T, num_features) -> (B, C, N, F), and N."""
-        x = scale_gradient(self.conv1(features.unsqueeze(1)), 0.2)
+        image = features.unsqueeze(1).to(memory_format=torch.channels_last)
+        x = scale_gradient(self.conv1(image), 0.2)
         x = ops.swoosh_r(self.balancer1(x, self._valid(x, lengths - 2)))
         x = self.conv2(x)
         halved = torch.div(lengths - 3, 2, rounding_mode="floor")

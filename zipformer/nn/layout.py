@@ -166,13 +166,24 @@ class Layout:
         """
         if size == 0:
             return x, state
-        front = x.new_zeros(x.shape[0], size, x.shape[-1]) if state is None else state
-        sequence = torch.cat([front, self.chunks(x)], dim=1)  # (B, size + K C, D)
+        sequence, new_state = self.sequence(x, size, state)
         if self.num_windows == 1:
-            history = front.unsqueeze(1)
+            history = sequence[:, :size].unsqueeze(1)
         else:
             history = sequence.unfold(1, size, self.chunk)[:, : self.num_windows].transpose(2, 3)
-        return torch.cat([history, x], dim=2), sequence[:, -size:]
+        return torch.cat([history, x], dim=2), new_state
+
+    def sequence(self, x: Tensor, size: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The chunks of all windows in a row, behind the ``size`` frames that came before them.
+
+        Args and state as in ``with_history``.
+
+        Returns:
+            (B, size + K C, D), and its last ``size`` frames.
+        """
+        front = x.new_zeros(x.shape[0], size, x.shape[-1]) if state is None else state
+        sequence = torch.cat([front, self.chunks(x)], dim=1)
+        return sequence, sequence[:, -size:]
 
 
 def _at_50_hz(context: Context) -> tuple[int, int, int]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor
 
+from zipformer.ops import depthwise as _depthwise
 from zipformer.ops import swoosh as _swoosh
 
 BACKENDS = ("fused", "reference")
@@ -54,16 +55,33 @@ def use(name: str) -> Iterator[None]:
 
 
 def swoosh_l(x: Tensor) -> Tensor:
-    """SwooshL, elementwise; for modules that should mostly be off."""
-    return _choose()(x, *_swoosh.LEFT)
+    """SwooshL, elementwise; the activation of feed-forward modules."""
+    return _swoosh_function()(x, *_swoosh.LEFT)
 
 
 def swoosh_r(x: Tensor) -> Tensor:
-    """SwooshR, elementwise."""
-    return _choose()(x, *_swoosh.RIGHT)
+    """SwooshR, elementwise; the activation of convolution modules."""
+    return _swoosh_function()(x, *_swoosh.RIGHT)
 
 
-def _choose():  # noqa: ANN202
+def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    """Depthwise convolution over frames, channels last.
+
+    Args:
+        x: (N, T, D).
+        weight: (D, 1, k).
+        bias: (D,) or None.
+        padding: Frames of zeros on either side.
+
+    Returns:
+        (N, T + 2 padding - k + 1, D).
+    """
+    fused = backend() == "fused"
+    run = _depthwise.depthwise_fused if fused else _depthwise.depthwise_reference
+    return run(x, weight, bias, padding)
+
+
+def _swoosh_function() -> Callable[[Tensor, float, float], Tensor]:
     return _swoosh.swoosh_fused if backend() == "fused" else _swoosh.swoosh_reference
 
 
