@@ -68,7 +68,7 @@ def chunk_mask(
 ) -> Tensor:
     """Which keys each query sees when chunked attention runs over a plain utterance.
 
-    A query sees its own chunk whole, ``left`` frames before the chunk and ``right`` frames after it.
+    A query sees its own chunk whole, ``left`` frames before the chunk and ``right`` after it.
 
     Args:
         num_frames: T.

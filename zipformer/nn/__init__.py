@@ -1,0 +1,1 @@
+"""Modules of the Zipformer encoder; they know nothing of data, training or decoding."""

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zipformer.nn.gradients import chance, penalize_large
 from zipformer.nn.layout import Layout
 from zipformer.nn.linear import scaled_linear
-from zipformer.nn.regularizers import Balancer, Whiten, chance, penalize_large
+from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 
 

@@ -226,12 +226,12 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, list[LayerState]]:
         """(B, K, W, D0) at 50 Hz -> (B, K C, D) at 25 Hz, and the new states."""
         outputs, new_states = [], []
-        masks = self._feature_masks(x)
-        remaining = list(states)
-        for stack, channels, mask in zip(self.stacks, self.config.dims, masks, strict=True):
-            x = _with_channels(x, channels)
-            now, remaining = remaining[: len(stack.layers)], remaining[len(stack.layers) :]
-            x, new = stack(x, mask, layout, now)
+        masks, remaining = self._feature_masks(x), list(states)
+        for i, stack in enumerate(self.stacks):
+            x = _with_channels(x, self.config.dims[i])
+            num_layers = self.config.num_layers[i]
+            x, new = stack(x, masks[i], layout, remaining[:num_layers])
+            remaining = remaining[num_layers:]
             outputs.append(x)
             new_states += new
         x = self.downsample_output(_full_width(outputs), layout)
@@ -292,7 +292,7 @@ def _with_channels(x: Tensor, channels: int) -> Tensor:
 
 
 def _full_width(outputs: Sequence[Tensor]) -> Tensor:
-    """Joins the stacks' outputs: all channels of the last, then what earlier ones have beyond it."""
+    """Joins the stacks' outputs: all of the last, then what earlier ones have beyond its width."""
     parts, width = [outputs[-1]], outputs[-1].shape[-1]
     for x in reversed(outputs[:-1]):
         if x.shape[-1] > width:

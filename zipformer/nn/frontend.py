@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from zipformer import masks, ops
 from zipformer.nn.config import ZipformerConfig
 from zipformer.nn.dropout import SharedDropout, skip_sequences
+from zipformer.nn.gradients import scale_gradient
 from zipformer.nn.norm import BiasNorm
-from zipformer.nn.regularizers import Balancer, Whiten, scale_gradient
+from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 
 REACH = 3  # frames that the 7x7 convolution of the ConvNeXt block reaches to either side
@@ -74,9 +75,7 @@ class Frontend(nn.Module):
         self.convnext = ConvNeXt(c3)
         self.bins = ((config.num_features - 1) // 2 - 1) // 2
         self.out = nn.Linear(c3 * self.bins, config.dims[0])
-        self.out_whiten = Whiten(
-            1, ScheduledFloat((0.0, 4.0), (20000.0, 8.0)), grad_scale=0.02
-        )
+        self.out_whiten = Whiten(1, ScheduledFloat((0.0, 4.0), (20000.0, 8.0)), grad_scale=0.02)
         self.out_norm = BiasNorm(config.dims[0])
         self.dropout = SharedDropout(ScheduledFloat((0.0, 0.3), (20000.0, 0.1), default=0.0))
 

@@ -18,9 +18,10 @@ from zipformer.nn.attention import (
 from zipformer.nn.convolution import ConvModule
 from zipformer.nn.dropout import keep_sequences, skip_sequences
 from zipformer.nn.feedforward import FeedForward
+from zipformer.nn.gradients import chance
 from zipformer.nn.layout import Layout
 from zipformer.nn.norm import BiasNorm, Bypass
-from zipformer.nn.regularizers import Balancer, Whiten, chance
+from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 
 

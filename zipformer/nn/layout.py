@@ -1,9 +1,9 @@
 """How one forward pass cuts an utterance into windows; the mechanism of streaming.
 
 Everything between the frontend and the output works on windows ``(B, K, W, D)``. Window k holds
-chunk k and the right context behind it. A real stream is a call with one window and a state, a whole
-utterance is a call with all of them and no state, and the code is the same: the modules that look
-back (attention, convolution) ask ``with_history`` for what lies left of each window.
+chunk k and the right context behind it. A real stream is a call with one window and a state, a
+whole utterance is a call with all of them and no state, and the code is the same: the modules that
+look back (attention, convolution) ask ``with_history`` for what lies left of each window.
 
     K = 3, chunk C, right context R:      |-- C --|-- R --|
                                                   |-- C --|-- R --|

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zipformer.nn.dropout import keep_sequences
-from zipformer.nn.regularizers import limit_value
+from zipformer.nn.gradients import limit_value
 from zipformer.nn.schedule import ScheduledFloat, scheduled
 
 

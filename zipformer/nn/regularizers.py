@@ -1,8 +1,8 @@
-"""Balancer, Whiten and their kin: identities that speak up only in the backward pass.
+"""Balancer and Whiten: identities that speak up only in the backward pass.
 
 They leave the forward pass alone and add a small gradient that keeps activations in a healthy
-range (Zipformer, arXiv 2310.11230, section 3.5 and appendix). All of them act in training only, and
-none of them looks at padding: statistics run over valid frames.
+range (Zipformer, arXiv 2310.11230, section 3.5 and appendix). Both act in training only, and neither
+looks at padding: statistics run over valid frames.
 
 Letters: C channels, N frames of all utterances, G groups.
 """
@@ -15,15 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zipformer.nn.gradients import chance
 from zipformer.nn.schedule import ScheduledFloat, scheduled
 
 _TINY = 1e-20
 _MEAN_ABS_TO_RMS = math.sqrt(math.pi / 2)  # of a Gaussian
-
-
-def chance(prob: float) -> bool:
-    """True with the given probability, from torch's default CPU generator."""
-    return prob > 0.0 and torch.rand(()).item() < prob
 
 
 class Balancer(nn.Module):
@@ -109,7 +105,7 @@ class _BalancerFunction(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]  # noqa: ANN205
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         x, valid = ctx.saved_tensors
         (min_mean, max_mean, min_rms, max_rms), grad_scale, channel_dim = ctx.settings
         mean, square = _moments(x, valid, channel_dim)  # (C,) each, float32
@@ -127,7 +123,9 @@ class _BalancerFunction(torch.autograd.Function):
         scale = grad_scale / size.clamp(min=_TINY)
         shape = [1] * x.ndim
         shape[channel_dim] = -1
-        push = torch.addcmul((a * scale).view(shape).to(x.dtype), x, (b * scale).view(shape).to(x.dtype))
+        push = torch.addcmul(
+            (a * scale).view(shape).to(x.dtype), x, (b * scale).view(shape).to(x.dtype)
+        )
         return torch.addcmul(grad, grad.abs(), push.to(grad.dtype)), None, None, None, None
 
 
@@ -152,8 +150,8 @@ class Whiten(nn.Module):
     """Pushes the covariance of the channels towards a multiple of the identity.
 
     The metric is mean(diag(S S)) / mean(diag(S))^2 of the centred covariance S, at least 1, and 1
-    exactly when all eigenvalues are equal. Where it exceeds ``limit``, its gradient is added, scaled
-    to ``grad_scale`` times the norm of the incoming one.
+    exactly when all eigenvalues are equal. Where it exceeds ``limit``, its gradient is added,
+    scaled to ``grad_scale`` times the norm of the incoming one.
 
     Args:
         groups: G, the channels are split into groups that are whitened apart.
@@ -207,7 +205,7 @@ class _WhitenFunction(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]  # noqa: ANN205
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         x, valid = ctx.saved_tensors
         module = ctx.module
         metric, centred, slope = whitening_metric(x, valid, module.groups)
@@ -220,9 +218,7 @@ class _WhitenFunction(torch.autograd.Function):
         return grad + (penalty * scale).to(grad.dtype), None, None
 
 
-def whitening_metric(
-    x: Tensor, valid: Tensor | None, groups: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def whitening_metric(x: Tensor, valid: Tensor | None, groups: int) -> tuple[Tensor, Tensor, Tensor]:
     """How far the covariance is from white, and what its gradient is made of.
 
     Args:
@@ -250,62 +246,3 @@ def whitening_metric(
     identity = torch.eye(channels // groups, device=x.device)
     slope = covariance - (mean_square / (mean_diag + _TINY)) * identity
     return metric, centred, slope
-
-
-class _LimitGradientSign(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.low, ctx.high = low, high
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        (x,) = ctx.saved_tensors
-        outward = ((grad > 0) & (x < ctx.low)) | ((grad < 0) & (x > ctx.high))
-        return torch.where(outward, -grad, grad), None, None
-
-
-def limit_value(x: Tensor, low: float, high: float, training: bool, prob: float = 0.6) -> Tensor:
-    """A parameter whose gradient may not push it further out of [low, high].
-
-    The value itself is not clamped. With probability ``prob`` in training, the gradient of an
-    element outside the range that points outwards changes its sign.
-    """
-    if training and chance(prob):
-        return _LimitGradientSign.apply(x, low, high)
-    return x
-
-
-class _PenalizeLarge(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, limit: float, penalty: float) -> Tensor:
-        ctx.save_for_backward((x.abs() > limit) * x.sign().to(torch.int8))
-        ctx.penalty = penalty
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        (sign,) = ctx.saved_tensors
-        return grad + ctx.penalty * sign.to(grad.dtype), None, None
-
-
-def penalize_large(x: Tensor, limit: float, penalty: float) -> Tensor:
-    """Returns ``x``, and adds ``penalty * sum(|x| - limit)`` over elements beyond it to the loss."""
-    return _PenalizeLarge.apply(x, limit, penalty)
-
-
-class _ScaleGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return grad * ctx.scale, None
-
-
-def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """Returns ``x``; its gradient is multiplied by ``scale``."""
-    return _ScaleGradient.apply(x, scale)

@@ -34,7 +34,7 @@ class _FusedSwoosh(torch.autograd.Function):
         return F.softplus(x - shift).sub_(x, alpha=SLOPE).sub_(offset)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         return torch.sigmoid_(x - ctx.shift).sub_(SLOPE).mul_(grad), None, None
 
