@@ -52,7 +52,7 @@ class _PenalizeLarge(torch.autograd.Function):
 
 
 def penalize_large(x: Tensor, limit: float, penalty: float) -> Tensor:
-    """Returns ``x``, and adds ``penalty * (|x| - limit)`` of every element beyond it to the loss."""
+    """Returns ``x``, and adds ``penalty * (|x| - limit)`` of each larger element to the loss."""
     return _PenalizeLarge.apply(x, limit, penalty)
 
 

@@ -1,7 +1,7 @@
 """Balancer and Whiten: identities that speak up only in the backward pass.
 
 They leave the forward pass alone and add a small gradient that keeps activations in a healthy
-range (Zipformer, arXiv 2310.11230, section 3.5 and appendix). Both act in training only, and neither
+range (arXiv 2310.11230, section 3.5 and appendix). Both act in training only, and neither
 looks at padding: statistics run over valid frames.
 
 Letters: C channels, N frames of all utterances, G groups.
