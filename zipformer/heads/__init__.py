@@ -1,0 +1,1 @@
+"""What turns encoder output into tokens."""

@@ -1,0 +1,17 @@
+"""Losses: pure functions of tensors, without a model or a config."""
+
+from zipformer.losses.ctc import ctc_loss
+from zipformer.losses.lattice import lattice_log_prob
+from zipformer.losses.pruned import prune, prune_ranges, pruned_transducer_loss
+from zipformer.losses.smoothed import smoothed_transducer_loss
+from zipformer.losses.transducer import transducer_losses
+
+__all__ = [
+    "ctc_loss",
+    "lattice_log_prob",
+    "prune",
+    "prune_ranges",
+    "pruned_transducer_loss",
+    "smoothed_transducer_loss",
+    "transducer_losses",
+]

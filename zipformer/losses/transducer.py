@@ -1,0 +1,79 @@
+"""The pruned transducer loss as training uses it: a simple pass that prunes, then a full one.
+
+Letters: B batch, U tokens, T frames, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from zipformer.losses.backend import transducer_backend
+from zipformer.losses.lattice import RnntType
+
+
+def transducer_losses(
+    encoder_out: Tensor,
+    lengths: Tensor,
+    predictor_out: Tensor,
+    tokens: Tensor,
+    token_lens: Tensor,
+    simple_am_proj: Callable[[Tensor], Tensor],
+    simple_lm_proj: Callable[[Tensor], Tensor],
+    joiner: torch.nn.Module,
+    prune_range: int = 5,
+    lm_scale: float = 0.25,
+    am_scale: float = 0.0,
+    rnnt_type: RnntType = "regular",
+    backend: str = "torch",
+) -> tuple[Tensor, Tensor]:
+    """Simple and pruned loss of a batch (arXiv 2206.13236).
+
+    The losses are computed in float32 whatever the precision of training.
+
+    Args:
+        encoder_out: (B, T, D).
+        lengths: (B,) valid frames.
+        predictor_out: (B, U + 1, Dp), from a blank and the tokens.
+        tokens: (B, U) int64.
+        token_lens: (B,) valid tokens.
+        simple_am_proj, simple_lm_proj: To scores over the vocabulary.
+        joiner: A ``Joiner``.
+        prune_range: Tokens kept at each frame.
+        lm_scale, am_scale, rnnt_type: As in ``smoothed_transducer_loss``.
+        backend: ``torch`` or ``k2``.
+
+    Returns:
+        Two tensors (B,), the simple and the pruned loss of each utterance.
+
+    Raises:
+        ValueError: If the backend is unknown or shapes do not fit.
+        ImportError: If the backend is not installed.
+    """
+    losses = transducer_backend(backend)
+    zeros = torch.zeros_like(lengths)
+    boundary = torch.stack([zeros, zeros, token_lens.to(lengths), lengths], dim=1).long()
+    am, lm = simple_am_proj(encoder_out), simple_lm_proj(predictor_out)
+    with torch.autocast(encoder_out.device.type, enabled=False):
+        simple, (px_grad, py_grad) = losses.smoothed_transducer_loss(
+            am.float(),
+            lm.float(),
+            tokens,
+            boundary,
+            lm_scale=lm_scale,
+            am_scale=am_scale,
+            rnnt_type=rnnt_type,
+            return_grad=True,
+        )
+    ranges = losses.prune_ranges(px_grad, py_grad, boundary, prune_range)
+    am, lm = losses.prune(
+        joiner.encoder_proj(encoder_out), joiner.decoder_proj(predictor_out), ranges
+    )
+    logits = joiner(am, lm, project=False)
+    with torch.autocast(encoder_out.device.type, enabled=False):
+        pruned = losses.pruned_transducer_loss(
+            logits.float(), tokens, ranges, boundary, rnnt_type=rnnt_type
+        )
+    return simple, pruned
