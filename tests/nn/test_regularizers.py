@@ -79,6 +79,15 @@ def test_balancer_moves_a_channel_back_into_its_limits() -> None:
     assert (x.abs().mean(0) > 0.1).all()  # 0.05 and 0.008 at first
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-6, 1.0, -300.0])
+def test_balancer_survives_degenerate_channels(value: float) -> None:
+    x = torch.full((50, 3), value)
+    x[:, 1] += 1e-7 * torch.randn(50)
+    grad = backward(Balancer(0.4, 0.6, 0.2, 1.0, prob=1.0), x, torch.ones_like(x))
+    assert grad.isfinite().all()
+    assert (grad - 1.0).abs().max() < 1.0
+
+
 def test_whitening_metric_is_one_when_white() -> None:
     q, _ = torch.linalg.qr(torch.randn(64, 8) - torch.randn(64, 8).mean(0))
     white = q - q.mean(0)

@@ -1,0 +1,1 @@
+"""From encoder outputs to words, figures and tables."""

@@ -108,24 +108,22 @@ class _BalancerFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         x, valid = ctx.saved_tensors
         (min_mean, max_mean, min_rms, max_rms), grad_scale, channel_dim = ctx.settings
-        mean, square = _moments(x, valid, channel_dim)  # (C,) each, float32
-        variance = (square - mean * mean).clamp(min=_TINY)
-        std = variance.sqrt()
-        rms = square.clamp(min=_TINY).sqrt()
+        mean, square = (t.double() for t in _moments(x, valid, channel_dim))  # (C,) each
+        # A channel that is constant has no more than rounding errors for a variance.
+        variance = (square - mean * mean).clamp(min=_TINY).maximum(1e-7 * square)
+        std, rms = variance.sqrt(), square.clamp(min=_TINY).sqrt()
         m = mean / std
         m_sign = (m - m.clamp(min_mean, max_mean)).sign()
         r_sign = (rms - rms.clamp(min_rms, max_rms)).sign()
-        # d m / d x = (1 + m mean / std) / std - (m / std^2) x, d log(rms) / d x = x / rms^2,
-        # both without the factor 1 / N that the normalisation cancels.
-        a = m_sign * (1.0 + m * mean / std) / std
+        # d m / d x = 1 / std - (m / variance) (x - mean) and d log(rms) / d x = x / rms^2, both
+        # without the factor 1 / N that the normalisation cancels: a + b (x - mean).
+        a = m_sign / std + r_sign * mean / rms.square()
         b = r_sign / rms.square() - m_sign * m / variance
-        size = (a * a + 2 * a * b * mean + b * b * square).clamp(min=_TINY * _TINY).sqrt()
-        scale = grad_scale / size.clamp(min=_TINY)
+        size = (a * a + b * b * variance).sqrt().clamp(min=_TINY)
+        a, b = (a - b * mean) * grad_scale / size, b * grad_scale / size
         shape = [1] * x.ndim
         shape[channel_dim] = -1
-        push = torch.addcmul(
-            (a * scale).view(shape).to(x.dtype), x, (b * scale).view(shape).to(x.dtype)
-        )
+        push = torch.addcmul(a.view(shape).to(x.dtype), x, b.view(shape).to(x.dtype))
         return torch.addcmul(grad, grad.abs(), push.to(grad.dtype)), None, None, None, None
 
 

@@ -1,0 +1,60 @@
+"""Decodes test sets with a trained model at one or several contexts, and scores the words.
+
+python scripts/decode.py exp/digits --epoch 30 --avg 9 --contexts "full 32/256/0 32/256/64"
+"""
+
+import argparse
+import sys
+from itertools import product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from zipformer.decoding import options
+from zipformer.decoding.compare import Entry, make_table, to_markdown
+from zipformer.decoding.evaluate import check_context, evaluate
+from zipformer.decoding.menu import choose_contexts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_model_options(parser)
+    options.add_context_options(parser)
+    parser.add_argument("--contexts", help="several, as in 'full 32/256/0 32/256/64'")
+    parser.add_argument(
+        "--right-mode",
+        type=options.parse_modes,
+        default=["windowed"],
+        help="windowed (what a stream gives; the default), stream (step by step: the same, slowly),"
+        " masked (cheaper, but no stream gives it), or several, separated by commas",
+    )
+    parser.add_argument("--sets", help="names in the run's config, or name=manifest (default: all)")
+    parser.add_argument("--max-duration", type=float, help="seconds of audio in a batch")
+    parser.add_argument("--method", default="greedy", help="search method (default: greedy)")
+    args = parser.parse_args()
+    with options.for_people():
+        loaded = options.load(args)
+        contexts = choose_contexts(loaded.config, args.contexts, args.chunk, args.left, args.right)
+        sets = options.choose_sets(loaded.config, args.sets)
+        for context, mode in product(contexts, args.right_mode):
+            check_context(loaded, context, mode)
+        print(f"{loaded.label} of {args.exp_dir}, {loaded.steps} training steps")
+        entries = []
+        for context in contexts:
+            print(f"context {context}: {context.describe()}")
+            for mode in args.right_mode:
+                for name, path in sets.items():
+                    result = evaluate(
+                        loaded, path, name, context, mode, args.method, args.max_duration
+                    )
+                    entries.append(Entry(args.exp_dir.resolve().name, result, path))
+                    print(
+                        f"  [{name}, {mode}] WER {result.errors}, RTF {result.rtf:.4f}", flush=True
+                    )
+        print(f"\n{to_markdown(make_table(entries))}\n\nFiles in {args.exp_dir / 'decode'}")
+
+
+if __name__ == "__main__":
+    main()

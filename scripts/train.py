@@ -1,0 +1,12 @@
+"""Trains a model, or goes on training it: python scripts/train.py recipe.toml [--key value ...]."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
+
+from zipformer.cli import parse_args
+from zipformer.training.loop import fit
+
+if __name__ == "__main__":
+    fit(parse_args(sys.argv[1:], __doc__))

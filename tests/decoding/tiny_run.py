@@ -1,0 +1,112 @@
+"""A run as training leaves it, with random weights that say something."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import sentencepiece as spm
+import soundfile
+import torch
+from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+
+from zipformer import ZipformerConfig
+from zipformer.config import ContextConfig, DataConfig, ModelConfig, RunConfig
+from zipformer.data.tokenizer import Tokenizer
+from zipformer.model import AsrModel
+from zipformer.training.checkpoint import LoadedModel
+
+DIGITS = "zero one two three four five six seven eight nine".split()
+ENCODER = ZipformerConfig(
+    downsampling=(1, 2),
+    num_layers=(1, 1),
+    dims=(16, 24),
+    unmasked_dims=(16, 16),
+    query_head_dim=(4, 4),
+    pos_head_dim=(2, 2),
+    value_head_dim=(4, 4),
+    num_heads=(2, 2),
+    feedforward_dims=(16, 24),
+    kernels=(7, 7),
+    pos_dim=8,
+    frontend_channels=(2, 4, 8),
+)
+CONFIG = RunConfig(
+    encoder=ENCODER,
+    model=ModelConfig(predictor_dim=16, joiner_dim=16),
+    context=ContextConfig(chunk=(32, 64, -1), left=(128,), right=(0, 64)),
+)
+
+
+def train_tokenizer(folder: Path) -> Tokenizer:
+    """A vocabulary of the letters of the digits."""
+    model = io.BytesIO()
+    spm.SentencePieceTrainer.Train(
+        sentence_iterator=iter([" ".join(DIGITS), " ".join(reversed(DIGITS))] * 20),
+        model_writer=model,
+        model_type="char",
+        vocab_size=24,
+        hard_vocab_limit=False,
+        user_defined_symbols=["<blk>", "<sos/eos>"],
+        unk_id=2,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+    )
+    path = folder / "bpe.model"
+    path.write_bytes(model.getvalue())
+    return Tokenizer(path)
+
+
+def talkative_model(vocab_size: int, seed: int = 0) -> AsrModel:
+    """Weights large enough that context, history and input all matter to the words."""
+    generator = torch.Generator().manual_seed(seed)
+    model = AsrModel(CONFIG.encoder, vocab_size, CONFIG.model).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            if p.ndim > 1 and "chunkwise_conv_scale" not in name:
+                p.copy_(noise / p[0].numel() ** 0.5)
+            elif "log_scale" not in name:
+                p.add_(0.2 * noise)
+        # Outputs of such an encoder vary little around their mean: what varies shall decide.
+        noise = torch.randn(1, 400, 80, generator=generator)
+        out = model.encoder(noise, torch.tensor([400]))[0][0]  # (T, D)
+        projection = model.joiner.encoder_proj
+        projection.weight.div_(out.std(dim=0).mean() / 2)
+        projection.bias.copy_(-projection.weight @ out.mean(dim=0))
+        model.joiner.output_linear.weight.mul_(4.0)
+    return model
+
+
+def tiny_run(folder: Path, **data: object) -> LoadedModel:
+    """A model in the folder of its run; ``data`` changes fields of the data section."""
+    tokenizer = train_tokenizer(folder)
+    settings = DataConfig(bpe_model=tokenizer.path, num_workers=0, **data)  # type: ignore[arg-type]
+    return LoadedModel(
+        model=talkative_model(tokenizer.vocab_size),
+        config=replace(CONFIG, data=settings),
+        tokenizer=tokenizer,
+        label="epoch1-avg1",
+        path=folder / "epoch-1.pt",
+        steps=7,
+        audio_seconds=70.0,
+    )
+
+
+def write_cuts(folder: Path, name: str, texts: list[str], seconds: float = 0.9) -> Path:
+    """A manifest of cuts of noise, each a little longer than the one before."""
+    generator = np.random.default_rng(7)
+    cuts = []
+    for i, text in enumerate(texts):
+        audio = folder / f"{name}-{i}.wav"
+        samples = 0.1 * generator.standard_normal(int(16000 * (seconds + 0.3 * i)))
+        soundfile.write(audio, samples, 16000)
+        recording = Recording.from_file(audio)
+        said = SupervisionSegment(f"{name}-{i}", recording.id, 0.0, recording.duration, text=text)
+        cuts.append(MonoCut(f"{name}-{i}", 0.0, recording.duration, 0, [said], recording=recording))
+    path = folder / f"{name}.jsonl.gz"
+    CutSet.from_cuts(cuts).to_file(path)
+    return path

@@ -1,0 +1,110 @@
+"""The decoding scripts run as a user runs them, from a checkout, in another folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from decoding.tiny_run import tiny_run, write_cuts
+
+from zipformer.cli import to_dict
+from zipformer.training.averaging import ModelAverage
+from zipformer.training.checkpoint import save, sha256
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with one checkpoint and two test sets."""
+    folder = tmp_path_factory.mktemp("exp") / "tiny"
+    folder.mkdir()
+    test = {
+        "clean": write_cuts(folder, "clean", ["one two", "three"]),
+        "babble": write_cuts(folder, "babble", ["nine nine nine"]),
+    }
+    loaded = tiny_run(folder, test=test)
+    average = ModelAverage(loaded.model)
+    average.add(loaded.model)
+    content = {
+        "model": loaded.model.state_dict(),
+        "average": average.state_dict(),
+        "state": {"step": 7, "audio_seconds": 70.0},
+        "config": to_dict(loaded.config),
+        "files": {"bpe.model": sha256(folder / "bpe.model")},
+    }
+    save(loaded.path, content)
+    return folder
+
+
+def script(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / f"{name}.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_decode_and_compare_make_table_page_and_csv(run: Path, tmp_path: Path) -> None:
+    contexts = ("--contexts", "full 32/128/64")
+    done = script("decode", run, *contexts, "--right-mode", "windowed,masked", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("WER ") >= 8 and "1090 ms" in done.stdout
+    assert len(list((run / "decode").glob("*/wer.json"))) == 8
+    done = script("compare", run, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| babble WER % | clean WER % |" in done.stdout
+    assert done.stdout.count("masked (not streamable)") == 1
+    assert "<svg" in (run.parent / "compare.html").read_text()
+    assert str(run.parent / "compare.html") in done.stdout
+    assert len(list(csv.DictReader(open(run.parent / "compare.csv")))) == 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_decoded_if_one_of_the_contexts_cannot_be(run: Path, tmp_path: Path) -> None:
+    contexts = ("--contexts", "32/128/0 full", "--right-mode", "stream")
+    done = script("decode", run, *contexts, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr == (
+        "error: context full cannot stream: a stream needs a finite chunk and a finite left "
+        "context, as in 32/256/64\n"
+    )
+    assert not list(run.glob("decode/*stream*"))
+
+
+@pytest.mark.slow
+def test_transcribe_goes_on_after_a_file_that_cannot_be_read(run: Path, tmp_path: Path) -> None:
+    noise = 0.1 * np.random.default_rng(1).standard_normal((16000, 2))
+    soundfile.write(tmp_path / "a.wav", noise, 8000)
+    soundfile.write(tmp_path / "c.flac", noise[:, 0], 16000)
+    (tmp_path / "b.wav").write_text("no audio")
+    files = ("a.wav", "b.wav", "c.flac")
+    done = script("transcribe", run, *files, "--right", 64, "--json", "--srt", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "b.wav: cannot be read as audio" in done.stderr and "1 of 3 files" in done.stderr
+    first, last = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first["file"], first["seconds"]) == ("a.wav", 2.0)
+    assert (last["file"], last["context"]) == ("c.flac", "32/128/64")
+    assert " ".join(word["text"] for word in first["words"]) == first["text"]
+    assert (tmp_path / "a.srt").exists() and not (tmp_path / "b.srt").exists()
+
+
+def test_a_run_without_checkpoints_is_one_line_of_error(tmp_path: Path) -> None:
+    done = script("decode", tmp_path, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_export_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
+    done = script("export", cwd=tmp_path)
+    assert done.returncode == 1 and "not yet" in done.stderr

@@ -1,0 +1,183 @@
+"""Results of several runs side by side, from the ``wer.json`` files alone.
+
+A row is one run, checkpoint, search, context and mode; a column is a test set.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from zipformer.context import UNLIMITED, Context
+from zipformer.decoding.results import FIGURES, Result, read_result
+
+NO_RESULT = "-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A result and the run that it belongs to.
+
+    Args:
+        run: Name of the run's folder; with its parents' names where runs share one.
+        result: The figures.
+        path: The file they come from.
+    """
+
+    run: str
+    result: Result
+    path: Path
+
+    @property
+    def context(self) -> Context:
+        """What the encoder saw."""
+        return Context.parse(self.result.context)
+
+    @property
+    def way(self) -> tuple[str, str, str, str, str]:
+        """Everything but the test set: run, model, search, context and mode."""
+        r = self.result
+        return (self.run, r.model, r.method, r.context, r.right_mode)
+
+    @property
+    def mode(self) -> str:
+        """The mode for a person, who shall not take for a stream what is none."""
+        if self.context.is_full:
+            return f"{self.result.right_mode} (offline)"
+        note = "" if self.result.streamable else " (not streamable)"
+        return f"{self.result.right_mode}{note}"
+
+    @property
+    def latency(self) -> str:
+        """Algorithmic latency for a person."""
+        ms = self.result.latency_ms
+        return "whole utterance" if ms is None else f"{ms} ms"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text: the head, and rows as long as it."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
+def collect(exp_dirs: Iterable[Path], sets: Sequence[str] | None = None) -> list[Entry]:
+    """All results under the runs' ``decode`` folders, in the order of a table.
+
+    Args:
+        exp_dirs: Folders of runs; those without results add nothing.
+        sets: Only these test sets, in this order; None = all, by name.
+
+    Raises:
+        ValueError: If nothing is found, a set has no result, a file is damaged, or two files claim
+            to be the same result.
+    """
+    folders = list(dict.fromkeys(Path(d).resolve() for d in exp_dirs))
+    names = _unique_names(folders)
+    entries: dict[tuple[str, ...], Entry] = {}
+    for folder in folders:
+        for path in sorted((folder / "decode").glob(f"*/{FIGURES}")):
+            entry = Entry(names[folder], read_result(path), path)
+            other = entries.setdefault((*entry.way, entry.result.set), entry)
+            if other is not entry:
+                raise ValueError(f"{other.path} and {path} hold the same result: remove one")
+    if not entries:
+        listed = ", ".join(str(f) for f in folders) or "no folder"
+        raise ValueError(f"no results (decode/*/{FIGURES}) in {listed}: run scripts/decode.py")
+    found = {e.result.set for e in entries.values()}
+    if sets is None:
+        sets = sorted(found)
+    elif unknown := [s for s in sets if s not in found]:
+        raise ValueError(f"no result on {', '.join(unknown)}; there are {', '.join(sorted(found))}")
+    order = {folder: i for i, folder in enumerate(names[f] for f in folders)}
+    chosen = [e for e in entries.values() if e.result.set in sets]
+    return sorted(chosen, key=lambda e: (order[e.run], _sort_key(e), sets.index(e.result.set)))
+
+
+def sets_of(entries: Sequence[Entry]) -> list[str]:
+    """The test sets, in the order of appearance."""
+    return list(dict.fromkeys(e.result.set for e in entries))
+
+
+def make_table(entries: Sequence[Entry]) -> Table:
+    """WER in percent: a row for each way of decoding, a column for each test set."""
+    sets = sets_of(entries)
+    ways: dict[tuple[str, ...], dict[str, Entry]] = {}
+    for entry in entries:
+        ways.setdefault(entry.way, {})[entry.result.set] = entry
+    rows = []
+    for by_set in ways.values():
+        entry = next(iter(by_set.values()))
+        cells = [entry.run, entry.result.model, entry.result.method]
+        cells += [entry.result.context, entry.latency, entry.mode]
+        cells += [f"{by_set[s].result.wer:.2f}" if s in by_set else NO_RESULT for s in sets]
+        rows.append(cells)
+    head = ["run", "model", "search", "chunk/left/right", "latency", "mode"]
+    return Table(head + [f"{name} WER %" for name in sets], rows)
+
+
+def warnings(entries: Sequence[Entry]) -> list[str]:
+    """Reasons for which figures of one column may not be comparable."""
+    found = []
+    for name in sets_of(entries):
+        sizes = {(e.result.words, e.result.utterances) for e in entries if e.result.set == name}
+        if len(sizes) > 1:
+            listed = ", ".join(f"{w} words in {u} utterances" for w, u in sorted(sizes))
+            found.append(f"Set {name} is not the same in all rows: {listed}.")
+    return found
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table with aligned columns; figures to the right."""
+    lines = [table.head, *table.rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(table.head))]
+    right = [name.endswith("%") for name in table.head]
+    rule = [f"{'-' * (w - 1)}:" if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    text = []
+    for line in [cells[0], rule, *cells[1:]]:
+        padded = [
+            cell.rjust(width) if r else cell.ljust(width)
+            for cell, width, r in zip(line, widths, right, strict=True)
+        ]
+        text.append(f"| {' | '.join(padded)} |")
+    return "\n".join(text)
+
+
+def to_csv(entries: Sequence[Entry]) -> str:
+    """One line a result, with every figure; sizes in frames of 10 ms, -1 = unlimited."""
+    columns = [f.name for f in fields(Result)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", *columns, "chunk", "left", "right"])
+    for entry in entries:
+        values = (getattr(entry.result, name) for name in columns)
+        c = entry.context
+        writer.writerow(
+            [entry.run, *("" if v is None else v for v in values), c.chunk, c.left, c.right]
+        )
+    return text.getvalue()
+
+
+def _sort_key(entry: Entry) -> tuple[object, ...]:
+    """By checkpoint and search, then full context first, then chunk, left and right rising."""
+    c, r = entry.context, entry.result
+    left = math.inf if c.left == UNLIMITED else c.left
+    modes = ("windowed", "stream", "masked")
+    mode = modes.index(r.right_mode) if r.right_mode in modes else len(modes)
+    return (r.train_steps, r.model, r.method, c.chunk, left, c.right, mode)
+
+
+def _unique_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """The shortest ends of the paths that tell all of them apart."""
+    deepest = max((len(f.parts) for f in folders), default=1)
+    for depth in range(1, deepest + 1):
+        names = {folder: "/".join(folder.parts[-depth:]) for folder in folders}
+        if len(set(names.values())) == len(folders):
+            return names
+    return {folder: str(folder) for folder in folders}

@@ -1,0 +1,92 @@
+"""One's own recordings to text, with the time of every word."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zipformer.context import Context
+from zipformer.data.features import extract
+from zipformer.decoding.audio import read_audio
+from zipformer.decoding.evaluate import check_context, make_decoder
+from zipformer.decoding.streams import encode_stream
+from zipformer.decoding.timestamps import Word, words_of
+from zipformer.training.checkpoint import LoadedModel
+
+LONG_SECONDS = 60.0  # longer audio is taken chunk by chunk where the context allows it
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was heard in one recording.
+
+    Args:
+        file: Its path, as given.
+        seconds: Its length.
+        context: What the encoder saw.
+        text: The words.
+        words: The same with times.
+    """
+
+    file: str
+    seconds: float
+    context: str
+    text: str
+    words: list[Word]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+
+class Transcriber:
+    """A model ready to hear recordings.
+
+    Args:
+        loaded: The model, on the device to use.
+        context: What the encoder sees. A warning is logged if it was not trained for that.
+
+    Raises:
+        ValueError: On a context that the model cannot compute.
+    """
+
+    def __init__(self, loaded: LoadedModel, context: Context) -> None:
+        check_context(loaded, context)
+        self.loaded = loaded
+        self.context = context
+        self.decoder = make_decoder(loaded)
+        self.device = next(loaded.model.parameters()).device
+
+    def file(self, path: Path) -> Transcript:
+        """Transcribes a sound file.
+
+        Raises:
+            ValueError: If it cannot be read, naming it.
+        """
+        rate = self.loaded.config.data.sample_rate
+        samples = read_audio(path, rate)
+        words = self.words(samples)
+        text = " ".join(word.text for word in words)
+        return Transcript(str(path), round(len(samples) / rate, 3), str(self.context), text, words)
+
+    @torch.no_grad()
+    def words(self, samples: Tensor) -> list[Word]:
+        """The words in (N,) samples at the model's sample rate, full scale at +-1."""
+        config = self.loaded.config
+        features = extract(samples[None], config.data.sample_rate, config.encoder.num_features)
+        encoded = self._encode(features.to(self.device))
+        lengths = torch.tensor([len(encoded)], device=self.device)
+        hypothesis = self.decoder.decode(encoded[None], lengths)[0]
+        return words_of(hypothesis, self.loaded.tokenizer)
+
+    def _encode(self, features: Tensor) -> Tensor:
+        """(T, num_features) -> (T', D); a stream holds little memory, so an hour is no problem."""
+        encoder = self.loaded.model.encoder
+        if self.context.streams and len(features) > 100 * LONG_SECONDS:
+            return encode_stream(encoder, features, self.context)
+        lengths = torch.tensor([len(features)], device=self.device)
+        return encoder(features[None], lengths, context=self.context)[0][0]

@@ -1,0 +1,213 @@
+"""The task of this package: a transducer, with a CTC head beside it if wanted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from kaldialign import edit_distance
+from torch import Tensor, nn
+
+from zipformer.config import RunConfig
+from zipformer.context import Context, parse_contexts
+from zipformer.data.loader import Batch, TrainLoader, eval_batches
+from zipformer.data.tokenizer import Tokenizer
+from zipformer.decoding.greedy import GreedySearch
+from zipformer.losses import transducer_losses
+from zipformer.losses.ctc import ctc_loss
+from zipformer.model import AsrModel
+from zipformer.training.checkpoint import BPE_MODEL
+from zipformer.training.task import StepInfo
+
+logger = logging.getLogger(__name__)
+
+
+class AsrTask:
+    """Pruned transducer training (arXiv 2206.13236) of an ``AsrModel``.
+
+    Args:
+        config: The resolved config; ``data.bpe_model`` must exist.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.tokenizer = Tokenizer(config.data.bpe_model)
+
+    def files(self) -> dict[str, Path]:
+        """The tokenizer."""
+        return {BPE_MODEL: self.config.data.bpe_model}
+
+    def build_loader(self, rank: int = 0, world_size: int = 1) -> TrainLoader:
+        """Batches from ``data.train``."""
+        seed = self.config.train.seed
+        return TrainLoader(self.config.data, self.tokenizer, seed, rank, world_size)
+
+    def epoch_seconds(self) -> float:
+        """Audio in the training manifests."""
+        return sum(manifest_seconds(path) for path in self.config.data.train)
+
+    def build_model(self) -> AsrModel:
+        """A model of the config's sizes, with as many outputs as the tokenizer has tokens."""
+        return AsrModel(self.config.encoder, self.tokenizer.vocab_size, self.config.model)
+
+    def loss(
+        self, model: nn.Module, batch: Batch, step: StepInfo
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Simple and pruned transducer loss, and CTC, summed over the batch.
+
+        Over the first ``loss.warm_steps`` steps the pruned loss takes over from the simple one,
+        whose gradients decide what is pruned and mean little at first.
+        """
+        assert isinstance(model, AsrModel)
+        encoder_out, lengths = model.encoder(
+            batch.features, batch.feature_lens, context=step.context, right_mode=step.right_mode
+        )  # (B, T, D), (B,)
+        settings = self.config.loss
+        tokens, token_lens = pad_tokens(batch.tokens, self.tokenizer.blank_id, encoder_out.device)
+        # The predictor starts from a blank: (B, U) -> (B, U + 1, D)
+        predictor_out = model.predictor(F.pad(tokens, (1, 0), value=self.tokenizer.blank_id))
+        simple, pruned = transducer_losses(
+            encoder_out,
+            lengths,
+            predictor_out,
+            tokens,
+            token_lens,
+            model.simple_am_proj,
+            model.simple_lm_proj,
+            model.joiner,
+            prune_range=settings.prune_range,
+            lm_scale=settings.lm_scale,
+            am_scale=settings.am_scale,
+            rnnt_type=settings.rnnt_type,
+            backend=settings.backend,
+        )
+        parts = {"simple": simple.sum(), "pruned": pruned.sum()}
+        simple_weight, pruned_weight = self.transducer_weights(step.step)
+        loss = simple_weight * parts["simple"] + pruned_weight * parts["pruned"]
+        if model.ctc_output is not None and settings.ctc_scale > 0:
+            log_probs = model.ctc_output(encoder_out)  # (B, T, V)
+            parts["ctc"] = ctc_loss(log_probs, lengths, batch.tokens)
+            loss = loss + settings.ctc_scale * parts["ctc"]
+        info = {"loss": loss, **parts, "frames": lengths.sum()}
+        return loss, {name: value.detach() for name, value in info.items()}
+
+    def transducer_weights(self, step: int) -> tuple[float, float]:
+        """Weights of the simple and of the pruned loss at ``step``."""
+        settings = self.config.loss
+        warm = min(step / settings.warm_steps, 1.0) if settings.warm_steps > 0 else 1.0
+        return 1.0 + warm * (settings.simple_scale - 1.0), 0.1 + warm * 0.9
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Loss per output frame and greedy WER at each context of ``validation.contexts``.
+
+        The loss has its final weights from the start, so that its curve can be read; ``loss`` is
+        the mean over the contexts. Utterances that cannot be aligned with their transcript count
+        for the WER, not for the loss.
+        """
+        assert isinstance(model, AsrModel)
+        figures: dict[str, float] = {}
+        losses = []
+        for context in parse_contexts(self.config.validation.contexts):
+            losses.append(self._validation_loss(model, context))
+            figures[f"loss {context}"] = losses[-1]
+            if self.config.validation.wer_cuts > 0:
+                figures[f"wer {context}"] = self._validation_wer(model, context)
+        return {"loss": sum(losses) / max(len(losses), 1), **figures}
+
+    def _validation_loss(self, model: AsrModel, context: Context) -> float:
+        step = StepInfo(self.config.loss.warm_steps, context, self.config.validation.right_mode)
+        total, frames = 0.0, 0.0
+        for batch in self._validation_batches(model):
+            aligned = keep_alignable(batch)
+            if aligned is not None:
+                info = self.loss(model, aligned, step)[1]
+                total += info["loss"].item()
+                frames += info["frames"].item()
+        return total / max(frames, 1.0)
+
+    def _validation_wer(self, model: AsrModel, context: Context) -> float:
+        """Word errors in percent of the reference words."""
+        search = GreedySearch(
+            model.predictor, model.joiner, self.tokenizer.blank_id, self.tokenizer.unk_id
+        )
+        errors, words = 0, 0
+        for batch in self._validation_batches(model, self.config.validation.wer_cuts):
+            out, lengths = model.encoder(
+                batch.features,
+                batch.feature_lens,
+                context=context,
+                right_mode=self.config.validation.right_mode,
+            )
+            for text, hypothesis in zip(batch.texts, search.decode(out, lengths), strict=True):
+                reference = text.split()
+                found = self.tokenizer.decode(hypothesis.tokens).split()
+                errors += edit_distance(reference, found)["total"]
+                words += len(reference)
+        return 100.0 * errors / max(words, 1)
+
+    def _validation_batches(self, model: AsrModel, limit: int = 0) -> Iterator[Batch]:
+        """The validation sets one after another; ``limit`` cuts in all, 0 = every cut."""
+        device = next(model.parameters()).device
+        left = limit
+        for path in self.config.data.valid:
+            for batch in eval_batches(path, self.tokenizer, self.config.data, limit=left):
+                yield batch.to(device)
+                left -= len(batch.cut_ids) if limit else 0
+            if limit and left <= 0:
+                return
+
+
+def pad_tokens(
+    tokens: list[list[int]], padding: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Token ids as one tensor.
+
+    Returns:
+        (B, U) int64, filled up with ``padding``, and the lengths (B,) int64.
+    """
+    lengths = torch.tensor([len(ids) for ids in tokens])
+    padded = torch.full((len(tokens), max(map(len, tokens), default=0)), padding)
+    for row, ids in zip(padded, tokens, strict=True):
+        row[: len(ids)] = torch.tensor(ids, dtype=torch.int64)
+    return padded.to(device), lengths.to(device)
+
+
+def keep_alignable(batch: Batch) -> Batch | None:
+    """The utterances of a batch that a loss exists for; None if there are none.
+
+    They have a transcript, and two output frames more than tokens: the rule by which the loader
+    chooses what to train on.
+    """
+    num_frames = ((batch.feature_lens - 7) // 2 + 1) // 2
+    rows = [
+        i
+        for i, (frames, ids) in enumerate(zip(num_frames.tolist(), batch.tokens, strict=True))
+        if ids and frames - 2 >= len(ids)
+    ]
+    if len(rows) == len(batch.tokens):
+        return batch
+    if not rows:
+        return None
+    lengths = batch.feature_lens[rows]
+    return replace(
+        batch,
+        features=batch.features[rows, : int(lengths.max())],
+        feature_lens=lengths,
+        tokens=[batch.tokens[i] for i in rows],
+        texts=[batch.texts[i] for i in rows],
+        cut_ids=[batch.cut_ids[i] for i in rows],
+        seconds=float(lengths.sum()) * 0.01,
+    )
+
+
+def manifest_seconds(path: Path) -> float:
+    """Seconds of audio in a lhotse cuts manifest (``.jsonl`` or ``.jsonl.gz``)."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as lines:
+        return sum(json.loads(line)["duration"] for line in lines if line.strip())

@@ -1,0 +1,312 @@
+"""Checkpoint files: written whole or not at all, read without trusting them, loaded strictly.
+
+A checkpoint is a dictionary of tensors and plain values:
+
+    model      weights by name (float32)
+    average    running sum of the weights and its count (see ``averaging``)
+    whitening, optimizer, scheduler, scaler, state, window      what resuming needs besides
+    config     the resolved config of the run, so that decoding and export need no flags
+    files      SHA-256 of the files that belong to the model, which lie beside the checkpoint
+
+An experiment's folder holds ``epoch-N.pt`` for every epoch and the newest ``checkpoint-STEP.pt``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zipformer.cli import from_dict
+from zipformer.config import RunConfig
+from zipformer.data.tokenizer import Tokenizer
+from zipformer.model import AsrModel
+from zipformer.training.averaging import range_mean
+
+BPE_MODEL = "bpe.model"
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Writes ``content`` to ``path`` in one move.
+
+    The bytes go to a temporary file beside it, reach the disk, and are then renamed: whoever is
+    killed on the way leaves an older ``path``, or none, but never half a file.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        error.add_note(f"while writing {path}; checkpoints written before are intact")
+        raise
+    _sync_folder(path.parent)
+
+
+def load(path: Path, mmap: bool = False) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU, as data only: a file that would run code is refused.
+
+    Args:
+        path: The file.
+        mmap: Leaves the tensors on the disk until they are touched.
+
+    Raises:
+        FileNotFoundError: Listing the checkpoints that are there.
+        ValueError: If the file is damaged or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        there = ", ".join(sorted(p.name for p in path.parent.glob("*.pt"))) or "none"
+        raise FileNotFoundError(f"{path} does not exist; checkpoints in that folder: {there}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is refused: it is damaged, or holds objects that could run code when loaded "
+            "(a checkpoint has only tensors, numbers, texts, lists and dictionaries)"
+        ) from error
+    except (RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); delete it, and what runs next takes an earlier one"
+        ) from error
+    if not isinstance(content, dict) or not {"model", "config"} <= content.keys():
+        raise ValueError(f"{path} is not a checkpoint of a training run: no 'model' and 'config'")
+    return content
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Fills ``model``; every name and shape must fit.
+
+    Raises:
+        ValueError: If ``weights`` are of another architecture, listing the first differences.
+    """
+    own = model.state_dict()
+    differences = [f"{name}: only in the checkpoint" for name in weights if name not in own]
+    for name, value in own.items():
+        if name not in weights:
+            differences.append(f"{name}: missing in the checkpoint")
+        elif weights[name].shape != value.shape:
+            stored, wanted = tuple(weights[name].shape), tuple(value.shape)
+            differences.append(f"{name}: {stored} in the checkpoint, {wanted} in the model")
+    if differences:
+        listed = "".join(f"\n  {line}" for line in differences[:8])
+        raise ValueError(
+            f"{source} is a checkpoint of another architecture; {len(differences)} parameters "
+            f"differ:{listed}"
+        )
+    model.load_state_dict(weights)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def epoch_path(exp_dir: Path, epoch: int) -> Path:
+    """The checkpoint at the end of ``epoch`` (from 1)."""
+    return exp_dir / f"epoch-{epoch}.pt"
+
+
+def step_path(exp_dir: Path, step: int) -> Path:
+    """The checkpoint after ``step`` batches."""
+    return exp_dir / f"checkpoint-{step}.pt"
+
+
+def epochs_in(exp_dir: Path) -> list[int]:
+    """Numbers of the ``epoch-N.pt`` that exist, rising."""
+    return _numbers(exp_dir.glob("epoch-*.pt"))
+
+
+def steps_in(exp_dir: Path) -> list[int]:
+    """Numbers of the ``checkpoint-STEP.pt`` that exist, rising."""
+    return _numbers(exp_dir.glob("checkpoint-*.pt"))
+
+
+def newest(exp_dir: Path) -> Path | None:
+    """The checkpoint that saw most steps; of two that saw as many, the one of the epoch."""
+    candidates = [step_path(exp_dir, n) for n in steps_in(exp_dir)[-1:]]
+    candidates += [epoch_path(exp_dir, n) for n in epochs_in(exp_dir)[-1:]]
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    by_step, by_epoch = (load(path, mmap=True)["state"]["step"] for path in candidates)
+    return candidates[1] if by_epoch >= by_step else candidates[0]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model, ready for inference.
+
+    Args:
+        model: On the device asked for, in evaluation mode.
+        config: The config it was trained with.
+        tokenizer: The one it was trained with.
+        label: What it is, for names of folders and tables: ``epoch30-avg9``.
+        path: The (last) checkpoint that it comes from.
+        steps: Training steps behind it.
+        audio_seconds: Audio that it was trained on, repeats counted.
+    """
+
+    model: AsrModel
+    config: RunConfig
+    tokenizer: Tokenizer
+    label: str
+    path: Path
+    steps: int
+    audio_seconds: float
+
+
+def load_model(
+    exp_dir: Path,
+    epoch: int | None = None,
+    avg: int = 1,
+    iter: int | None = None,
+    use_averaged_model: bool = True,
+    device: str | torch.device = "cpu",
+) -> LoadedModel:
+    """Loads a model from a run's folder, averaged over the end of its training.
+
+    With ``use_averaged_model`` the weights are the mean over all snapshots (one every
+    ``train.average_every`` steps) of the last ``avg`` epochs up to ``epoch``, which takes the two
+    checkpoints epoch-``epoch`` and epoch-``epoch - avg``, or the first alone when ``avg`` equals
+    ``epoch``: the average then runs from the start of training. Without it the weights are the
+    plain mean of the last ``avg`` checkpoints' own weights; ``avg = 1`` is the checkpoint as it is.
+    With ``iter`` the same holds for step checkpoints: ``avg`` counts these.
+
+    Args:
+        exp_dir: The run's folder.
+        epoch: Takes ``epoch-N.pt``.
+        avg: How many epochs (or step checkpoints) to average over, at least 1.
+        iter: Takes ``checkpoint-STEP.pt`` instead.
+        use_averaged_model: See above.
+        device: Where the model goes.
+
+    Raises:
+        FileNotFoundError: If a checkpoint is missing, listing those that exist.
+        ValueError: If the request makes no sense, or a file does not belong to this run.
+    """
+    exp_dir = Path(exp_dir)
+    if avg < 1:
+        raise ValueError(f"avg must be at least 1, got {avg}")
+    if epoch is not None and iter is not None:
+        raise ValueError("give either an epoch or an iter (step), not both")
+    if epoch is None and iter is None:
+        epoch, iter = _newest_numbers(exp_dir)
+    if iter is not None:
+        label, path = f"iter{iter}-avg{avg}", step_path(exp_dir, iter)
+    else:
+        label, path = f"epoch{epoch}-avg{avg}", epoch_path(exp_dir, epoch or 0)
+    end = load(path, mmap=True)
+    config = from_dict(end["config"])
+    if iter is not None:
+        series = _step_series(exp_dir, iter, avg, config.train.save_every)
+    else:
+        series = _epoch_series(exp_dir, epoch or 0, avg)
+    if use_averaged_model:
+        weights = _mean_of_snapshots(series[0], end, path)
+    else:
+        label, weights = f"{label}-raw", _mean_of_checkpoints(series[1:-1], end)
+    tokenizer = _load_tokenizer(exp_dir, end, path)
+    model = AsrModel(config.encoder, tokenizer.vocab_size, config.model)
+    load_weights(model, weights, str(path))
+    return LoadedModel(
+        model=model.to(device).eval(),
+        config=config,
+        tokenizer=tokenizer,
+        label=label,
+        path=path,
+        steps=end["state"]["step"],
+        audio_seconds=end["state"]["audio_seconds"],
+    )
+
+
+def _newest_numbers(exp_dir: Path) -> tuple[int | None, int | None]:
+    path = newest(exp_dir)
+    if path is None:
+        raise FileNotFoundError(f"{exp_dir} holds no checkpoint (epoch-N.pt or checkpoint-STEP.pt)")
+    number = _numbers([path])[0]
+    return (number, None) if path.name.startswith("epoch-") else (None, number)
+
+
+def _epoch_series(exp_dir: Path, epoch: int, avg: int) -> list[Path | None]:
+    """The checkpoint before the range (None = start of training), and those of the range."""
+    if avg > epoch:
+        raise ValueError(f"avg = {avg} reaches back beyond the start of training at epoch {epoch}")
+    numbers = range(epoch - avg, epoch + 1)
+    return [epoch_path(exp_dir, n) if n > 0 else None for n in numbers]
+
+
+def _step_series(exp_dir: Path, step: int, avg: int, save_every: int) -> list[Path | None]:
+    """The same with the ``avg`` step checkpoints before ``step``."""
+    steps = [n for n in steps_in(exp_dir) if n <= step][-(avg + 1) :]
+    series: list[Path | None] = [step_path(exp_dir, n) for n in steps]
+    reaches_start = steps[0] <= save_every
+    if len(series) == avg and reaches_start:
+        series.insert(0, None)
+    if len(series) <= avg:
+        raise ValueError(
+            f"avg = {avg} at iter {step} needs {avg} earlier step checkpoints; {exp_dir} holds "
+            f"{[n for n in steps if n < step]} (train.keep_last says how many are kept)"
+        )
+    return series
+
+
+def _mean_of_snapshots(start: Path | None, end: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    before = load(start, mmap=True)["average"] if start else None
+    try:
+        mean = range_mean(end["average"], before)
+    except ValueError:
+        raise ValueError(
+            f"between {start.name if start else 'the start of training'} and {path.name} no "
+            f"snapshot was taken: train.average_every = {end['config']['train']['average_every']} "
+            "steps is longer than that. Take a larger avg, or use_averaged_model = false (the "
+            "checkpoint's own weights), or train with a smaller train.average_every"
+        ) from None
+    return {**end["model"], **mean}  # what is not a float is as in the last checkpoint
+
+
+def _mean_of_checkpoints(others: list[Path | None], end: dict[str, Any]) -> dict[str, Tensor]:
+    mean = {n: w.double() for n, w in end["model"].items() if w.is_floating_point()}
+    for path in others:
+        assert path is not None, "only the start of the series may be the start of training"
+        weights = load(path, mmap=True)["model"]
+        mean = {name: total + weights[name] for name, total in mean.items()}
+    count = len(others) + 1
+    return {**end["model"], **{name: total / count for name, total in mean.items()}}
+
+
+def _load_tokenizer(exp_dir: Path, checkpoint: dict[str, Any], path: Path) -> Tokenizer:
+    bpe_model = exp_dir / BPE_MODEL
+    if not bpe_model.is_file():
+        raise FileNotFoundError(f"{bpe_model} is missing: training puts it there; copy it back")
+    if sha256(bpe_model) != checkpoint["files"].get(BPE_MODEL):
+        raise ValueError(f"{bpe_model} is not the tokenizer that {path.name} was trained with")
+    return Tokenizer(bpe_model)
+
+
+def _numbers(paths: Iterable[Path]) -> list[int]:
+    matches = (re.fullmatch(r"(?:epoch|checkpoint)-(\d+)\.pt", path.name) for path in paths)
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename survive a power cut; not every file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

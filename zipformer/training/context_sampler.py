@@ -1,0 +1,99 @@
+"""Draws the context of every training step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from zipformer.config import ContextConfig
+from zipformer.context import UNLIMITED, Context
+from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.encoder import RightMode
+
+_STREAM = 0x5EED_C0DE  # keeps these draws apart from others made from the same seed and step
+
+
+class ContextSampler:
+    """Draws (chunk, left, right) and the view of right context, once per step.
+
+    A draw depends on nothing but the seed and the step, so that it is the same on every rank and
+    after a resume. The policies:
+
+    - ``uniform``: each size from its menu, all entries alike.
+    - ``continuous``: any allowed multiple up to the largest entry of the menu; -1 keeps the share
+      that it has in the menu.
+    - ``curriculum``: like uniform, from menus that grow over ``curriculum_steps`` from the easiest
+      entry (unlimited, then the largest) to the whole menu; right context begins with its largest.
+
+    Args:
+        config: The menus.
+        encoder: Whose limits every context must keep.
+        seed: Of the run.
+
+    Raises:
+        ValueError: If a menu is empty or holds a context that the encoder cannot compute.
+    """
+
+    def __init__(self, config: ContextConfig, encoder: ZipformerConfig, seed: int) -> None:
+        for name in ("chunk", "left", "right"):
+            if not getattr(config, name):
+                raise ValueError(f"context.{name} is empty: give at least one size")
+        for chunk in config.chunk:
+            for left in config.left:
+                for right in config.right:
+                    encoder.check_context(Context(chunk, left, right))
+        self.config = config
+        self.unit = encoder.context_unit
+        self.min_left = encoder.min_left
+        self.seed = seed
+
+    def sample(self, step: int) -> tuple[Context, RightMode]:
+        """The context of a step (counted from 0), and how right context is computed in it."""
+        generator = torch.Generator().manual_seed(_mix(self.seed, step))
+        if self.config.policy == "continuous":
+            context = self._continuous(generator)
+        else:
+            context = Context(*(_choose(menu, generator) for menu in self._menus(step)))
+        return context, self._mode(generator)
+
+    def _menus(self, step: int) -> list[Sequence[int]]:
+        menus: list[Sequence[int]] = [self.config.chunk, self.config.left, self.config.right]
+        if self.config.policy == "uniform" or step >= self.config.curriculum_steps:
+            return menus
+        share = step / self.config.curriculum_steps
+        easiest_first = [sorted(m, key=lambda s: -s if s >= 0 else -(1 << 62)) for m in menus]
+        return [m[: 1 + int(share * len(m))] for m in easiest_first]
+
+    def _continuous(self, generator: torch.Generator) -> Context:
+        chunk = self._multiple(self.config.chunk, self.unit, self.unit, generator)
+        if chunk == UNLIMITED:
+            return Context.full()
+        lowest = -(-self.min_left // chunk) * chunk
+        left = self._multiple(self.config.left, chunk, lowest, generator)
+        return Context(chunk, left, self._multiple(self.config.right, self.unit, 0, generator))
+
+    @staticmethod
+    def _multiple(menu: Sequence[int], unit: int, lowest: int, generator: torch.Generator) -> int:
+        """A multiple of ``unit`` from ``lowest`` to the menu's largest entry, or -1."""
+        if _choose(menu, generator) == UNLIMITED:
+            return UNLIMITED
+        return _choose(range(lowest, max(max(menu), lowest) + 1, unit), generator)
+
+    def _mode(self, generator: torch.Generator) -> RightMode:
+        if self.config.right_mode != "mixed":
+            return self.config.right_mode
+        share = torch.rand((), generator=generator).item()
+        return "windowed" if share < self.config.windowed_share else "masked"
+
+
+def _choose(menu: Sequence[int], generator: torch.Generator) -> int:
+    return menu[int(torch.randint(len(menu), (), generator=generator))]
+
+
+def _mix(seed: int, step: int) -> int:
+    """One number from two, such that neighbours share no bits to speak of (splitmix64)."""
+    x = (seed * 0x9E3779B97F4A7C15 + step + _STREAM) % 2**64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = ((x ^ (x >> shift)) * factor) % 2**64
+    return (x ^ (x >> 31)) % 2**63

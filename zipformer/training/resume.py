@@ -1,0 +1,183 @@
+"""Saving and restoring a whole run, so that the same command again goes on where it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
+from zipformer.training.checkpoint import (
+    epoch_path,
+    load,
+    load_weights,
+    newest,
+    save,
+    sha256,
+    step_path,
+    steps_in,
+)
+
+logger = logging.getLogger(__name__)
+
+BEST = "best-valid.pt"
+
+# What may change between two starts of a run without a word.
+FREE_KEYS = (
+    *(f"train.{k}" for k in ("exp_dir", "num_epochs", "max_steps", "device", "max_nonfinite")),
+    *(f"train.{k}" for k in ("log_every", "valid_every", "save_every", "keep_last", "tensorboard")),
+    *("data.num_workers", "data.test", "data.valid", "data.bpe_model", "validation"),
+)
+# What must not: the weights would not fit.
+FIXED_KEYS = ("encoder", "model")
+
+
+class Stateful(Protocol):
+    """Whatever a checkpoint holds under a name of its own."""
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: D102
+
+
+class Whitening:
+    """How often each ``Whiten`` looks at its input: no parameter, but it steers the gradients."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Probabilities by name of the module."""
+        return whiten_probs(self.model)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes them over."""
+        load_whiten_probs(self.model, state)
+
+
+class Checkpointer:
+    """Writes the checkpoints of a run and finds the one to go on from.
+
+    Args:
+        exp_dir: Folder of the run.
+        parts: What is saved, by its name in the checkpoint; ``model`` among them.
+        config: The resolved config as plain values.
+        files: Files that the model is useless without; they are copied beside the checkpoints.
+        keep_last: Step checkpoints to keep; those of epochs are all kept.
+    """
+
+    def __init__(
+        self,
+        exp_dir: Path,
+        parts: dict[str, Stateful],
+        config: dict[str, Any],
+        files: dict[str, Path],
+        keep_last: int,
+    ) -> None:
+        self.exp_dir = exp_dir
+        self.parts = parts
+        self.config = config
+        self.files = files
+        self.hashes = {name: sha256(path) for name, path in files.items()}
+        self.keep_last = max(keep_last, 1)
+
+    def restore(self) -> Path | None:
+        """Loads the newest checkpoint into the parts; None if there is none yet.
+
+        Raises:
+            ValueError: If it does not belong to this run: another architecture or tokenizer.
+        """
+        for leftover in self.exp_dir.glob("*.pt.tmp"):  # of a process killed while writing
+            leftover.unlink()
+        path = newest(self.exp_dir)
+        if path is None:
+            self._copy_files()
+            return None
+        content = load(path)
+        _compare_configs(content["config"], self.config, path)
+        for name, stored in content["files"].items():
+            if self.hashes.get(name) != stored:
+                raise ValueError(
+                    f"{self.files.get(name, name)} has changed since {path} was written, which "
+                    "was trained with the old one; bring that back, or choose a new train.exp_dir"
+                )
+        for name, part in self.parts.items():
+            if isinstance(part, nn.Module):
+                load_weights(part, content[name], str(path))
+            else:
+                part.load_state_dict(content[name])
+        self._copy_files()
+        return path
+
+    def save_step(self, step: int) -> Path:
+        """Writes ``checkpoint-STEP.pt`` and deletes the oldest beyond ``keep_last``."""
+        path = step_path(self.exp_dir, step)
+        self._save(path)
+        for old in steps_in(self.exp_dir)[: -self.keep_last]:
+            step_path(self.exp_dir, old).unlink()
+        return path
+
+    def save_epoch(self, epoch: int, is_best: bool) -> Path:
+        """Writes ``epoch-N.pt``; the best one so far is ``best-valid.pt`` as well."""
+        path = epoch_path(self.exp_dir, epoch)
+        self._save(path)
+        if is_best:
+            temporary = self.exp_dir / f"{BEST}.tmp"
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(path, temporary)  # the same bytes under two names
+            except OSError:  # a file system without hard links
+                shutil.copyfile(path, temporary)
+            os.replace(temporary, self.exp_dir / BEST)
+        return path
+
+    def _save(self, path: Path) -> None:
+        content: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
+        content |= {"config": self.config, "files": self.hashes, "torch": str(torch.__version__)}
+        save(path, content)
+
+    def _copy_files(self) -> None:
+        for name, path in self.files.items():
+            target = self.exp_dir / name
+            if not target.exists() or sha256(target) != self.hashes[name]:
+                shutil.copyfile(path, target)
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys: ``{"train": {"seed": 1}}`` gives ``{"train.seed": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _compare_configs(stored: dict[str, Any], current: dict[str, Any], path: Path) -> None:
+    """Refuses a changed architecture, warns of other changes that make it another run."""
+    old, new = flatten(stored), flatten(current)
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    lines = {key: f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed}
+    fixed = [lines[key] for key in changed if _is_under(key, FIXED_KEYS)]
+    if fixed:
+        raise ValueError(
+            f"{path} was trained with another architecture: {'; '.join(fixed)}. "
+            "Set these back, or choose a new train.exp_dir"
+        )
+    other = [lines[key] for key in changed if not _is_under(key, FREE_KEYS)]
+    if other:
+        logger.warning(
+            "the config has changed since %s was written, the run goes on with: %s",
+            path.name,
+            "; ".join(other),
+        )
+
+
+def _is_under(key: str, sections: tuple[str, ...]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)

@@ -1,0 +1,81 @@
+"""What a training method has to say to the loop.
+
+The loop knows epochs, steps, checkpoints and logs; a task knows the data, the model and the loss.
+A new method is a new task, never a second loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from zipformer.context import Context
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a loss may depend on besides the batch.
+
+    Args:
+        step: Batches taken before this one.
+        context: The context drawn for this step.
+        right_mode: How the right context is computed (see ``Encoder.forward``).
+    """
+
+    step: int
+    context: Context
+    right_mode: Literal["masked", "windowed"]
+
+
+class Loader(Protocol):
+    """Batches of one epoch after another.
+
+    A batch has ``to(device)``, ``cut_ids`` (list of str) and ``seconds`` (of audio).
+    """
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Any]:
+        """The batches of ``epoch`` (from 1) from ``start_batch`` on, the same in every run."""
+        ...
+
+
+class Task(Protocol):
+    """One way of training; ``zipformer.training.asr.AsrTask`` is the first."""
+
+    def files(self) -> dict[str, Path]:
+        """Files that the model is useless without, by the name they get in the run's folder."""
+        ...
+
+    def build_loader(self, rank: int = 0, world_size: int = 1) -> Loader:
+        """The training data."""
+        ...
+
+    def epoch_seconds(self) -> float:
+        """Roughly the seconds of audio in an epoch, for the progress display; 0 = unknown."""
+        ...
+
+    def build_model(self) -> nn.Module:
+        """A fresh model on the CPU, drawn from torch's default generator."""
+        ...
+
+    def loss(
+        self, model: nn.Module, batch: Any, step: StepInfo
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to descend, and what to log.
+
+        Returns:
+            The loss, a sum over the batch, not divided by anything (ScaledAdam does not care about
+            its scale); and detached sums to log by name, among them ``loss`` and ``frames``, the
+            number of output frames that the others are divided by in the logs.
+        """
+        ...
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Figures by name, ``loss`` (per output frame, the lower the better) among them.
+
+        ``model`` is in evaluation mode, and gradients are off.
+        """
+        ...
