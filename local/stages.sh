@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# Stages of data preparation. A prepare.sh sources this file after `set -euo pipefail`:
+#
+#   data_dir=$recipe/data num_jobs=2             # options and their defaults
+#   . "$root/local/stages.sh"
+#   parse_options "data_dir num_jobs" "$@"       # --data-dir DIR --num-jobs N, and those below
+#   stage 0 "download" fetch_corpus "$corpus_dir"
+#   stage 1 "features" python local/compute_fbank.py --cuts ... --out ...
+#
+# Options that every prepare.sh has:
+#   --stage N --stop-stage M   run the stages N to M only
+#   --force                    run them even if they are done
+#
+# A finished stage leaves $data_dir/.done/N, which holds its command. It is skipped the next time,
+# unless its command has changed; whatever runs makes the later stages run again.
+
+stage=0
+stop_stage=1000
+force=false
+
+repo_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PYTHONPATH="$repo_root${PYTHONPATH:+:$PYTHONPATH}"
+
+log() { printf '%s %s\n' "$(date '+%H:%M:%S')" "$*"; }
+
+die() {
+  log "ERROR: $*" >&2
+  exit 1
+}
+
+# Prints the comment at the head of the prepare.sh.
+usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p;}' "$0"; }
+
+# parse_options "names of variables" "$@": --some-name VALUE sets the variable some_name.
+parse_options() {
+  local allowed=" $1 stage stop_stage " dashed name
+  dashed=" ${1//_/-} stage stop-stage"
+  shift
+  while [ $# -gt 0 ]; do
+    case $1 in
+      -h | --help)
+        usage
+        exit 0
+        ;;
+      --force)
+        force=true
+        shift
+        continue
+        ;;
+      --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+    esac
+    name=${1#--}
+    name=${name//-/_}
+    case $1/$allowed in
+      --*/*" $name "*) ;;
+      *) die "unknown option $1; there are: --force${dashed// / --}" ;;
+    esac
+    [ $# -ge 2 ] || die "option $1 needs a value"
+    printf -v "$name" '%s' "$2"
+    shift 2
+  done
+}
+
+# stage N "title" command...: runs the command if it is its turn and it is not done.
+# shellcheck disable=SC2154  # data_dir is set by the prepare.sh
+stage() {
+  local number=$1 title=$2 marker status other
+  shift 2
+  if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
+  mkdir -p "$data_dir/.done"
+  marker=$data_dir/.done/$number
+  if [ "$force" = false ] && [ -f "$marker" ] && [ "$(cat "$marker")" = "$*" ]; then
+    log "stage $number: $title: done before, skipped"
+    return 0
+  fi
+  log "stage $number: $title"
+  for other in "$data_dir/.done"/*; do # what comes later builds on this stage
+    if [ -f "$other" ] && [ "${other##*/}" -ge "$number" ]; then rm -f "$other"; fi
+  done
+  # A subshell outside of any condition, so that `set -e` holds inside a command that is a function.
+  set +e
+  (
+    set -e
+    "$@"
+  )
+  status=$?
+  set -e
+  if [ "$status" -ne 0 ]; then
+    die "stage $number ($title) failed; the same command continues here once it is mended"
+  fi
+  echo "$*" >"$data_dir/.done/.unfinished"
+  mv "$data_dir/.done/.unfinished" "$marker"
+}

@@ -1,0 +1,108 @@
+"""Trains the token set: a sentencepiece unigram model with ids 0 <blk>, 1 <sos/eos>, 2 <unk>."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import sentencepiece as spm
+
+from zipformer.data.manifests import open_cuts, text_of
+from zipformer.data.tokenizer import SPECIAL_TOKENS, UNK_ID, Tokenizer
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> tuple[bytes, int]:
+    """Trains a model on texts.
+
+    Args:
+        texts: One transcript each; empty ones are left out.
+        vocab_size: Tokens wanted, special ones included.
+
+    Returns:
+        The model, and its real size: less than wanted if the texts do not carry so many pieces.
+
+    Raises:
+        ValueError: If there is no text, or the texts have more characters than tokens are wanted.
+    """
+    lines = [text for text in texts if text.strip()]
+    if not lines:
+        raise ValueError("no text to train a token set on")
+    try:
+        return _train(lines, vocab_size), vocab_size
+    except RuntimeError as error:
+        message = str(error)
+    too_high = re.search(r"value <= (\d+)", message)
+    if too_high:
+        size = int(too_high.group(1))
+        return _train(lines, size), size
+    if "smaller than required_chars" in message or "vocab_size" in message:
+        smallest = len({c for line in lines for c in line} | {" "}) + len(SPECIAL_TOKENS)
+        raise ValueError(
+            f"a vocabulary of {vocab_size} is too small: the text needs at least {smallest}, one "
+            "for each of its characters and the special tokens"
+        )
+    raise ValueError(f"sentencepiece could not train a token set: {message}")
+
+
+def _train(lines: list[str], vocab_size: int) -> bytes:
+    model = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=vocab_size,
+        character_coverage=1.0,
+        control_symbols=list(SPECIAL_TOKENS[:UNK_ID]),
+        unk_id=UNK_ID,
+        bos_id=-1,
+        eos_id=-1,
+        input_sentence_size=100_000_000,
+        num_threads=1,  # the same model every time
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def texts_of(cuts: list[Path], text: list[Path]) -> Iterator[str]:
+    """Transcripts of manifests, and lines of text files."""
+    for path in cuts:
+        yield from (text_of(cut) for cut in open_cuts(path))
+    for path in text:
+        with open(path, encoding="utf-8") as file:
+            yield from (line.strip() for line in file)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cuts", type=Path, nargs="*", default=[], help="cuts manifests")
+    parser.add_argument(
+        "--text", type=Path, nargs="*", default=[], help="files, a transcript a line"
+    )
+    parser.add_argument("--vocab-size", type=int, default=500)
+    parser.add_argument("--out", type=Path, required=True, help="model to write, as in bpe.model")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        model, size = train_bpe(texts_of(args.cuts, args.text), args.vocab_size)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"train_bpe: {error}") from None
+    if size < args.vocab_size:
+        print(f"the text carries no more than {size} tokens; {args.vocab_size} were asked for")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = args.out.with_name(f"{args.out.name}.part")
+    unfinished.write_bytes(model)
+    os.replace(unfinished, args.out)
+    tokens = Tokenizer(args.out).tokens
+    shown = " ".join(tokens[:40]) + (" ..." if len(tokens) > 40 else "")
+    print(f"{args.out}: {len(tokens)} tokens: {shown}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Cuts to batches: reads or computes features, augments, pads. Runs in the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zipformer.config import DataConfig
+from zipformer.data.augment import SpecAugment
+from zipformer.data.batch import Batch, collate
+from zipformer.data.features import extract
+from zipformer.data.manifests import UNREADABLE, source_of, text_of
+from zipformer.data.noise import NoiseMixer
+from zipformer.data.seeds import generator_for, integer
+from zipformer.data.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Request:
+    """One batch to be made.
+
+    Args:
+        cuts: What is in it.
+        seeds: What its augmentation is drawn from, as in (seed, epoch, batch).
+        spare: Takes the place of the whole batch if no cut of it can be read, so that there always
+            is a batch and its number stays that of the sampler.
+    """
+
+    cuts: list[Cut]
+    seeds: tuple[int, ...] = ()
+    spare: Cut | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A batch, and the cuts that had to be left out of it with the reason."""
+
+    batch: Batch
+    unreadable: list[tuple[str, str]]
+
+
+class UnreadableCut(ValueError):
+    """The audio or the features of a cut are missing or damaged."""
+
+
+class EvaluationDataset(Dataset[Reply]):
+    """Batches as they are, no cut left out.
+
+    Args:
+        tokenizer: For the token ids.
+        config: ``sample_rate`` is used.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, config: DataConfig) -> None:
+        self.tokenizer = tokenizer
+        self.config = config
+
+    def __getitem__(self, request: Request) -> Reply:
+        """Raises ``UnreadableCut`` if one cannot be read."""
+        with _one_thread():
+            features = [load_features(cut, self.config.sample_rate) for cut in request.cuts]
+            return Reply(self._collate(features, request.cuts), [])
+
+    def _collate(self, features: list[Tensor], cuts: list[Cut]) -> Batch:
+        texts = [text_of(cut) for cut in cuts]
+        tokens = [self.tokenizer.encode(text) for text in texts]
+        return collate(features, tokens, texts, [cut.id for cut in cuts])
+
+
+class TrainingDataset(EvaluationDataset):
+    """Augmented batches: speed, noise, SpecAugment, all drawn from the seeds of the request.
+
+    Cuts that cannot be read are left out and reported.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, config: DataConfig) -> None:
+        super().__init__(tokenizer, config)
+        self.spec_augment = SpecAugment(config.spec_augment)
+        self.mix_noise = (
+            NoiseMixer(config.noise, config.noise_prob, config.noise_snr) if config.noise else None
+        )
+
+    def __getitem__(self, request: Request) -> Reply:
+        """Raises ``UnreadableCut`` if neither a cut of the batch nor its spare can be read."""
+        generator = generator_for(*request.seeds)
+        features, cuts, unreadable = [], [], []
+        with _one_thread():
+            for cut in request.cuts:
+                try:
+                    features.append(self._augmented(cut, generator))
+                    cuts.append(cut)
+                except UnreadableCut as error:
+                    unreadable.append((cut.id, str(error)))
+            if not cuts:
+                if request.spare is None:
+                    raise UnreadableCut(f"no cut of a whole batch can be read: {unreadable[0][1]}")
+                features, cuts = [self._augmented(request.spare, generator)], [request.spare]
+        return Reply(self._collate(features, cuts), unreadable)
+
+    def _augmented(self, cut: Cut, generator: torch.Generator) -> Tensor:
+        factors = self.config.speed_factors
+        if not cut.has_features and factors != (1.0,):
+            factor = factors[integer(0, len(factors) - 1, generator)]
+            cut = cut if factor == 1.0 else cut.perturb_speed(factor)
+        if self.mix_noise is not None:
+            cut = self.mix_noise(cut, generator)
+        return self.spec_augment(load_features(cut, self.config.sample_rate), generator)
+
+
+def load_features(cut: Cut, sample_rate: int) -> Tensor:
+    """(T, F) float32: the stored features of a cut, or computed from its audio.
+
+    Raises:
+        UnreadableCut: Naming the cut and its file.
+    """
+    try:
+        if cut.has_features:
+            features = torch.from_numpy(np.array(cut.load_features(), dtype=np.float32))
+        elif cut.num_samples > 0:
+            features = extract(cut.load_audio(), sample_rate)
+        else:
+            features = extract(torch.zeros(0), sample_rate)
+    except UNREADABLE as error:
+        raise UnreadableCut(
+            f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__}); mend or "
+            "remove it and run the preparation again"
+        ) from error
+    if not torch.isfinite(features).all():
+        raise UnreadableCut(f"cut {cut.id}: {source_of(cut)} holds values that are not finite")
+    return features
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The same sums in the same order, in a worker (one thread) and in the main process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,77 @@
+"""The one feature extractor: preparation, training, decoding and streams all use it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from lhotse import Fbank, FbankConfig
+from torch import Tensor
+
+from zipformer.context import FRAME_MS
+
+FRAME_SECONDS = FRAME_MS / 1000
+MIN_SAMPLES = 200  # lhotse's extractor mirrors the ends of the audio, and fails below about 160
+
+
+def make_extractor(sample_rate: int = 16000, num_features: int = 80) -> Fbank:
+    """Log mel filter bank energies with the settings of Kaldi and of the published recipes.
+
+    Frames of 25 ms every 10 ms, a Povey window, pre-emphasis 0.97, no dither, filters from 20 Hz to
+    400 Hz below half the sample rate, natural logarithm, energies floored at float32 epsilon
+    (log: -15.94). The ends are mirrored (``snip_edges = False``), so N samples give
+    N / (sample_rate / 100) frames, rounded. Samples lie in [-1, 1].
+    """
+    config = FbankConfig(
+        sampling_rate=sample_rate,
+        num_filters=num_features,
+        frame_length=0.025,
+        frame_shift=FRAME_SECONDS,
+        window_type="povey",
+        preemph_coeff=0.97,
+        dither=0.0,
+        snip_edges=False,
+        low_freq=20.0,
+        high_freq=-400.0,
+    )
+    return Fbank(config)
+
+
+@lru_cache(maxsize=4)
+def _shared_extractor(sample_rate: int, num_features: int) -> Fbank:
+    return make_extractor(sample_rate, num_features)
+
+
+def extract(
+    samples: Tensor | np.ndarray, sample_rate: int = 16000, num_features: int = 80
+) -> Tensor:
+    """Features of one piece of audio.
+
+    Args:
+        samples: (N,) or (1, N) float32 in [-1, 1].
+        sample_rate: Of the samples.
+        num_features: Mel filters.
+
+    Returns:
+        (T, num_features) float32. Audio too short for the extractor is filled up with silence and
+        gives the frames of its own length, at least one.
+
+    Raises:
+        ValueError: If there is more than one channel.
+    """
+    wave = torch.as_tensor(samples, dtype=torch.float32)
+    wave = wave[0] if wave.ndim == 2 and len(wave) == 1 else wave
+    if wave.ndim != 1:
+        raise ValueError(f"features need one channel of audio, got the shape {tuple(wave.shape)}")
+    extractor = _shared_extractor(sample_rate, num_features)
+    if wave.numel() >= MIN_SAMPLES:
+        return extractor.extract(wave, sample_rate)
+    padded = torch.nn.functional.pad(wave, (0, MIN_SAMPLES - wave.numel()))
+    frames = round(wave.numel() / (sample_rate * FRAME_SECONDS))
+    return extractor.extract(padded, sample_rate)[: max(frames, 1)]
+
+
+def output_frames(num_frames: int) -> int:
+    """Encoder outputs (25 Hz) of ``num_frames`` feature frames."""
+    return max(((num_frames - 7) // 2 + 1) // 2, 0)
