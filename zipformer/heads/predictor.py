@@ -11,7 +11,7 @@ CHANNELS_PER_GROUP = 4
 
 
 class StatelessPredictor(nn.Module):
-    """Embeds the last ``context_size`` tokens (stateless transducer, arXiv 2003.02211 in spirit).
+    """Embeds the last ``context_size`` tokens (after Ghodsi et al., ICASSP 2020, who see one).
 
     Args:
         vocab_size: V.
@@ -23,9 +23,7 @@ class StatelessPredictor(nn.Module):
         ValueError: If a size cannot be built.
     """
 
-    def __init__(
-        self, vocab_size: int, dim: int, context_size: int = 2, blank_id: int = 0
-    ) -> None:
+    def __init__(self, vocab_size: int, dim: int, context_size: int = 2, blank_id: int = 0) -> None:
         super().__init__()
         if dim % CHANNELS_PER_GROUP or context_size < 1:
             raise ValueError(

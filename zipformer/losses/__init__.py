@@ -1,5 +1,6 @@
 """Losses: pure functions of tensors, without a model or a config."""
 
+from zipformer.losses.backend import transducer_backend
 from zipformer.losses.ctc import ctc_loss
 from zipformer.losses.lattice import lattice_log_prob
 from zipformer.losses.pruned import prune, prune_ranges, pruned_transducer_loss
@@ -13,5 +14,6 @@ __all__ = [
     "prune_ranges",
     "pruned_transducer_loss",
     "smoothed_transducer_loss",
+    "transducer_backend",
     "transducer_losses",
 ]

@@ -3,65 +3,82 @@
 from __future__ import annotations
 
 import importlib
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
 
 from torch import Tensor
 
 from zipformer.losses import pruned, smoothed
+from zipformer.losses.checks import Backend, Reduction, RnntType
 
-BACKENDS = ("torch", "k2")
+
+@dataclass(frozen=True)
+class TransducerBackend:
+    """The four functions, with the arguments that they have in ``zipformer.losses``."""
+
+    smoothed_transducer_loss: Callable[..., Any]
+    prune_ranges: Callable[[Tensor, Tensor, Tensor, int], Tensor]
+    prune: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    pruned_transducer_loss: Callable[..., Tensor]
 
 
-def transducer_backend(name: str) -> SimpleNamespace:
-    """The four functions of the transducer losses.
+def transducer_backend(name: Backend) -> TransducerBackend:
+    """The transducer losses of one backend.
 
     Args:
-        name: ``torch`` or ``k2``.
-
-    Returns:
-        A namespace with ``smoothed_transducer_loss``, ``prune_ranges``, ``prune`` and
-        ``pruned_transducer_loss``.
+        name: ``torch``, which needs nothing, or ``k2``.
 
     Raises:
         ValueError: If there is no such backend.
-        ImportError: If k2 is asked for and not installed.
+        ImportError: If k2 is asked for and cannot be imported; it says what to do.
     """
     if name == "torch":
-        return SimpleNamespace(
-            smoothed_transducer_loss=smoothed.smoothed_transducer_loss,
-            prune_ranges=pruned.prune_ranges,
-            prune=pruned.prune,
-            pruned_transducer_loss=pruned.pruned_transducer_loss,
+        return TransducerBackend(
+            smoothed.smoothed_transducer_loss,
+            pruned.prune_ranges,
+            pruned.prune,
+            pruned.pruned_transducer_loss,
         )
     if name == "k2":
-        return _k2_functions()
-    raise ValueError(f"loss.backend {name!r}: choose one of {', '.join(BACKENDS)}")
+        return _k2_backend()
+    raise ValueError(f"loss.backend {name!r}: choose one of {', '.join(get_args(Backend))}")
 
 
-def _k2_functions() -> SimpleNamespace:
+def _k2_backend() -> TransducerBackend:
     try:
         k2 = importlib.import_module("k2")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: built for another torch or CUDA
         raise ImportError(
-            f"loss.backend = 'k2', but k2 cannot be imported ({error}). Install the build that "
-            "matches your torch and CUDA versions (see k2's installation page), or set "
-            "loss.backend = 'torch', which needs nothing."
+            f"loss.backend = 'k2', but k2 cannot be imported ({error}). Install the build of k2 "
+            "that matches your torch and CUDA versions (k2's installation page lists them; "
+            "`pip install k2` takes the newest), or set loss.backend = 'torch', which needs "
+            "nothing."
         ) from error
 
     def smoothed_transducer_loss(
-        am: Tensor, lm: Tensor, symbols: Tensor, boundary: Tensor, blank: int = 0, **options: Any
+        am: Tensor,
+        lm: Tensor,
+        symbols: Tensor,
+        boundary: Tensor,
+        lm_scale: float,
+        am_scale: float,
+        blank: int = 0,
+        rnnt_type: RnntType = "regular",
+        reduction: Reduction = "none",
+        return_grad: bool = False,
     ) -> Any:
-        scales = {f"{n}_only_scale": options.pop(f"{n}_scale") for n in ("lm", "am")}
-        options.setdefault("reduction", "none")
         return k2.rnnt_loss_smoothed(
-            lm=lm,
-            am=am,
+            lm=lm.float(),
+            am=am.float(),
             symbols=symbols,
             termination_symbol=blank,
+            lm_only_scale=lm_scale,
+            am_only_scale=am_scale,
             boundary=boundary,
-            **scales,
-            **options,
+            rnnt_type=rnnt_type,
+            reduction=reduction,
+            return_grad=return_grad,
         )
 
     def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
@@ -78,21 +95,17 @@ def _k2_functions() -> SimpleNamespace:
         ranges: Tensor,
         boundary: Tensor,
         blank: int = 0,
-        **options: Any,
+        rnnt_type: RnntType = "regular",
+        reduction: Reduction = "none",
     ) -> Tensor:
-        options.setdefault("reduction", "none")
         return k2.rnnt_loss_pruned(
-            logits=logits,
+            logits=logits.float(),
             symbols=symbols,
             ranges=ranges,
             termination_symbol=blank,
             boundary=boundary,
-            **options,
+            rnnt_type=rnnt_type,
+            reduction=reduction,
         )
 
-    return SimpleNamespace(
-        smoothed_transducer_loss=smoothed_transducer_loss,
-        prune_ranges=prune_ranges,
-        prune=prune,
-        pruned_transducer_loss=pruned_transducer_loss,
-    )
+    return TransducerBackend(smoothed_transducer_loss, prune_ranges, prune, pruned_transducer_loss)

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zipformer.losses.lattice import Reduction, reduce
+from zipformer.losses.checks import Reduction, at_least_float, reduce
 
 
 def ctc_loss(
     log_probs: Tensor,
     lengths: Tensor,
-    tokens: list[list[int]],
+    tokens: Sequence[Sequence[int]],
     blank: int = 0,
     reduction: Reduction = "sum",
 ) -> Tensor:
-    """CTC loss (Graves et al., ICML 2006).
+    """CTC loss (Graves et al., ICML 2006), computed in float32 or more.
 
-    An utterance with fewer frames than its tokens need has no alignment; it counts zero and has no
-    gradient.
+    An utterance with fewer frames than its tokens need (one each, and one between equal
+    neighbours) has no alignment; it counts zero and has no gradient, unlike in torch, where it
+    makes the loss of the whole batch infinite.
 
     Args:
         log_probs: (B, T, V), normalised.
         lengths: (B,) valid frames.
-        tokens: Token ids of each utterance.
+        tokens: Token ids of each utterance, B lists.
         blank: Id of the blank.
         reduction: ``none``, ``sum`` or ``mean`` over the batch.
 
     Returns:
         (B,) or a scalar.
+
+    Raises:
+        ValueError: If shapes do not fit together.
     """
+    if log_probs.ndim != 3 or not log_probs.shape[0] == len(lengths) == len(tokens):
+        raise ValueError(
+            f"log_probs must be (B, T, V), lengths (B,) and tokens B lists, got "
+            f"{tuple(log_probs.shape)}, {tuple(lengths.shape)} and {len(tokens)} lists"
+        )
+    log_probs = at_least_float(log_probs)
+    if log_probs.shape[0] == 0:
+        return reduce(log_probs.sum(dim=(1, 2)), reduction)
     targets = torch.tensor([i for ids in tokens for i in ids], dtype=torch.long)
-    target_lengths = torch.tensor([len(ids) for ids in tokens], dtype=torch.long)
     loss = F.ctc_loss(
-        log_probs.float().transpose(0, 1),
+        log_probs.transpose(0, 1),
         targets.to(log_probs.device),
         lengths.cpu(),
-        target_lengths,
+        torch.tensor([len(ids) for ids in tokens]),
         blank=blank,
         reduction="none",
         zero_infinity=True,

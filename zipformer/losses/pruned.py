@@ -5,17 +5,15 @@ Letters: B batch, U tokens, T frames, V vocabulary, S tokens kept at each frame,
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from zipformer.losses.lattice import (
-    Reduction,
-    RnntType,
-    check_lattice,
-    lattice_log_prob,
-    reduce,
-)
+from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice, reduce
+from zipformer.losses.lattice import lattice_log_prob
 from zipformer.losses.smoothed import close_lattice
 
 
@@ -24,7 +22,7 @@ def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: in
 
     The first of them never decreases over time and grows by less than S a frame (by at most one
     where a token consumes a frame), so that some alignment stays inside (arXiv 2206.13236,
-    section 3.2).
+    section 3.2). Where an utterance has too few frames for that, its end may lie outside.
 
     Args:
         px_grad: (B, U, T + 1) or (B, U, T), from ``smoothed_transducer_loss``.
@@ -36,17 +34,25 @@ def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: in
         (B, T, S) int64 row numbers, consecutive along S.
 
     Raises:
-        ValueError: If ``s_range`` is too small for an alignment to exist.
+        ValueError: If shapes do not fit together, or ``s_range`` is too small for an alignment to
+            exist.
     """
-    _, rows, frames = py_grad.shape
+    shape = tuple(py_grad.shape)
+    if py_grad.ndim != 3 or px_grad.shape not in _token_shapes(py_grad):
+        raise ValueError(
+            f"px_grad must be (B, U, T + 1) or (B, U, T) and py_grad (B, U + 1, T), got "
+            f"{tuple(px_grad.shape)} and {shape}"
+        )
+    if boundary.shape != (shape[0], 4):
+        raise ValueError(f"boundary must be ({shape[0]}, 4), got {tuple(boundary.shape)}")
+    _, rows, frames = shape
     regular = px_grad.shape[2] == frames + 1
+    if s_range < (2 if regular else 1):
+        raise ValueError(f"s_range (loss.prune_range) {s_range} is too small: use 2 or more")
     s_range = min(s_range, rows)
-    if s_range < min(rows, 2 if regular else 1):
-        raise ValueError(f"s_range (loss.prune_range) {s_range} is too small; use 2 or more")
-    starts = rows - s_range + 1
     # Blanks on the rows kept, less the tokens that enter the first of them from outside.
-    kept = py_grad.unfold(1, s_range, 1).sum(dim=-1)  # (B, starts, T)
-    entering = F.pad(px_grad[:, :, :frames], (0, 0, 1, 0))[:, :starts]
+    kept = py_grad.unfold(1, s_range, 1).sum(dim=-1)  # (B, rows - S + 1, T)
+    entering = F.pad(px_grad[:, :, :frames], (0, 0, 1, 0))[:, : kept.shape[1]]
     begin = (kept - entering).argmax(dim=1)  # (B, T)
 
     frame = torch.arange(frames, device=begin.device)
@@ -54,8 +60,13 @@ def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: in
     begin = torch.where(frame < boundary[:, 3:] - 1, begin, at_end)
     slope = (s_range - 1 if regular else 1) * frame
     begin = _falling_bound(begin)  # never decreasing
-    begin = slope - _falling_bound(slope - begin).clamp(min=0)  # never too steep, from row 0
+    begin = slope - _falling_bound(slope - begin).clamp(min=0)  # early enough, and from row 0
     return begin.unsqueeze(2) + torch.arange(s_range, device=begin.device)
+
+
+def _token_shapes(py_grad: Tensor) -> tuple[tuple[int, int, int], ...]:
+    batch, rows, frames = py_grad.shape
+    return (batch, rows - 1, frames + 1), (batch, rows - 1, frames)
 
 
 def _falling_bound(x: Tensor) -> Tensor:
@@ -73,11 +84,17 @@ def prune(am: Tensor, lm: Tensor, ranges: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Twice (B, T, S, D); the first is a view.
+
+    Raises:
+        ValueError: If shapes do not fit together.
     """
-    batch, frames, kept = ranges.shape
-    am = am.unsqueeze(2).expand(-1, -1, kept, -1)
-    index = ranges.reshape(batch, frames * kept, 1).expand(-1, -1, lm.shape[2])
-    return am, lm.gather(1, index).view(batch, frames, kept, lm.shape[2])
+    if am.ndim != 3 or lm.ndim != 3 or ranges.ndim != 3 or ranges.shape[:2] != am.shape[:2]:
+        raise ValueError(
+            "am must be (B, T, D), lm (B, U + 1, D) and ranges (B, T, S), got "
+            f"{tuple(am.shape)}, {tuple(lm.shape)} and {tuple(ranges.shape)}"
+        )
+    utterance = torch.arange(lm.shape[0], device=lm.device)[:, None, None]
+    return am.unsqueeze(2).expand(-1, -1, ranges.shape[2], -1), lm[utterance, ranges]
 
 
 def pruned_transducer_loss(
@@ -91,15 +108,19 @@ def pruned_transducer_loss(
 ) -> Tensor:
     """Negative log-likelihood, summed over the alignments inside the kept band.
 
+    Computed in float32, or in float64 if the logits are.
+
     Args:
         logits: (B, T, S, V), joiner output, not normalised.
         symbols: (B, U) int64.
         ranges: (B, T, S), from ``prune_ranges``.
         boundary: (B, 4) int64 rows (0, 0, U, T).
-        blank, rnnt_type, reduction: As in ``smoothed_transducer_loss``.
+        blank: Id of the blank.
+        rnnt_type: As in ``smoothed_transducer_loss``.
+        reduction: As in ``smoothed_transducer_loss``.
 
     Returns:
-        (B,) or a scalar; +inf where no alignment exists.
+        (B,) or a scalar; +inf where the band holds no alignment.
 
     Raises:
         ValueError: If shapes do not fit together.
@@ -109,19 +130,46 @@ def pruned_transducer_loss(
             f"logits must be (B, T, S, V) and ranges (B, T, S), got {tuple(logits.shape)} and "
             f"{tuple(ranges.shape)}"
         )
-    batch, frames, _, _ = logits.shape
-    rows = symbols.shape[1] + 1
-    check_lattice(symbols, boundary, rows, frames, rnnt_type)
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    normalizer = logits.logsumexp(dim=3)  # (B, T, S)
+    if symbols.ndim != 2:
+        raise ValueError(f"symbols must be (B, U), got {tuple(symbols.shape)}")
+    batch, frames, _, vocab_size = logits.shape
+    sizes = (batch, symbols.shape[1], frames, vocab_size)
+    symbols, boundary = checked_lattice(symbols, boundary, sizes, rnnt_type, blank)
     # Row U has no next token; whatever stands there is never used.
-    padded = F.pad(symbols, (0, 1), value=blank)  # (B, U + 1)
-    next_token = padded.unsqueeze(1).expand(-1, frames, -1).gather(2, ranges)  # (B, T, S)
-    token = logits.gather(3, next_token.unsqueeze(3)).squeeze(3) - normalizer
-    no_token = logits[..., blank] - normalizer
+    rows = F.pad(symbols, (0, 1), value=blank).unsqueeze(1).expand(-1, frames, -1)
+    token, no_token = _ArcLogProbs.apply(logits, rows.gather(2, ranges), blank)  # (B, T, S) each
 
-    outside = token.new_full((batch, frames, rows), -torch.inf)
+    outside = token.new_full(rows.shape, -torch.inf)  # (B, T, U + 1)
     px = outside.scatter(2, ranges, token).mT[:, :-1]  # (B, U, T)
     py = outside.scatter(2, ranges, no_token).mT  # (B, U + 1, T)
     total, _, _ = lattice_log_prob(close_lattice(px, py, rnnt_type), py, boundary)
     return reduce(-total, reduction)
+
+
+class _ArcLogProbs(torch.autograd.Function):
+    """Log-softmax at two ids of every cell: its next token and the blank.
+
+    The logits are by far the largest tensor of transducer training. Written out, this keeps one
+    more of their size in the backward pass; torch's own gather, select and logsumexp keep five.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, next_token: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+        wide = at_least_float(logits)
+        normalizer = wide.logsumexp(dim=3)
+        # -inf minus -inf: a cell where all is impossible
+        normalizer = normalizer.masked_fill(normalizer == -torch.inf, 0.0)
+        token = wide.gather(3, next_token.unsqueeze(3)).squeeze(3) - normalizer
+        ctx.save_for_backward(logits, next_token, normalizer)
+        ctx.blank = blank
+        return token, wide[..., blank] - normalizer
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, token_grad: Tensor, blank_grad: Tensor) -> tuple[Tensor, None, None]:
+        logits, next_token, normalizer = ctx.saved_tensors
+        grad = (at_least_float(logits) - normalizer.unsqueeze(3)).exp_()
+        grad *= -(token_grad + blank_grad).unsqueeze(3)
+        grad.scatter_add_(3, next_token.unsqueeze(3), token_grad.unsqueeze(3))
+        grad[..., ctx.blank] += blank_grad
+        return grad.to(logits.dtype), None, None

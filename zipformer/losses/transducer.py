@@ -1,6 +1,6 @@
 """The pruned transducer loss as training uses it: a simple pass that prunes, then a full one.
 
-Letters: B batch, U tokens, T frames, D channels.
+Letters: B batch, U tokens, T frames, D channels of the encoder, P of the predictor.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from zipformer.heads.joiner import Joiner
 from zipformer.losses.backend import transducer_backend
-from zipformer.losses.lattice import RnntType
+from zipformer.losses.checks import Backend, RnntType
 
 
 def transducer_losses(
@@ -22,31 +23,37 @@ def transducer_losses(
     token_lens: Tensor,
     simple_am_proj: Callable[[Tensor], Tensor],
     simple_lm_proj: Callable[[Tensor], Tensor],
-    joiner: torch.nn.Module,
+    joiner: Joiner,
     prune_range: int = 5,
     lm_scale: float = 0.25,
     am_scale: float = 0.0,
     rnnt_type: RnntType = "regular",
-    backend: str = "torch",
+    backend: Backend = "torch",
+    blank: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Simple and pruned loss of a batch (arXiv 2206.13236).
 
-    The losses are computed in float32 whatever the precision of training.
+    Projections and joiner run in the precision of training, the losses in float32.
 
     Args:
         encoder_out: (B, T, D).
         lengths: (B,) valid frames.
-        predictor_out: (B, U + 1, Dp), from a blank and the tokens.
-        tokens: (B, U) int64.
+        predictor_out: (B, U + 1, P), from a blank and the tokens.
+        tokens: (B, U) int64; padding may hold anything.
         token_lens: (B,) valid tokens.
-        simple_am_proj, simple_lm_proj: To scores over the vocabulary.
-        joiner: A ``Joiner``.
-        prune_range: Tokens kept at each frame.
-        lm_scale, am_scale, rnnt_type: As in ``smoothed_transducer_loss``.
+        simple_am_proj: To the simple joiner's scores, (B, T, D) -> (B, T, V).
+        simple_lm_proj: The same for the predictor, (B, U + 1, P) -> (B, U + 1, V).
+        joiner: Its projections run before pruning, and the rest of it after.
+        prune_range: Tokens kept at each frame, at least 2.
+        lm_scale: As in ``smoothed_transducer_loss``.
+        am_scale: As in ``smoothed_transducer_loss``.
+        rnnt_type: As in ``smoothed_transducer_loss``.
         backend: ``torch`` or ``k2``.
+        blank: Id of the blank.
 
     Returns:
-        Two tensors (B,), the simple and the pruned loss of each utterance.
+        Two tensors (B,), the simple and the pruned loss of each utterance; +inf where tokens and
+        frames cannot be aligned.
 
     Raises:
         ValueError: If the backend is unknown or shapes do not fit.
@@ -58,12 +65,13 @@ def transducer_losses(
     am, lm = simple_am_proj(encoder_out), simple_lm_proj(predictor_out)
     with torch.autocast(encoder_out.device.type, enabled=False):
         simple, (px_grad, py_grad) = losses.smoothed_transducer_loss(
-            am.float(),
-            lm.float(),
+            am,
+            lm,
             tokens,
             boundary,
             lm_scale=lm_scale,
             am_scale=am_scale,
+            blank=blank,
             rnnt_type=rnnt_type,
             return_grad=True,
         )
@@ -71,9 +79,9 @@ def transducer_losses(
     am, lm = losses.prune(
         joiner.encoder_proj(encoder_out), joiner.decoder_proj(predictor_out), ranges
     )
-    logits = joiner(am, lm, project=False)
+    logits = joiner(am, lm, project=False)  # (B, T, S, V)
     with torch.autocast(encoder_out.device.type, enabled=False):
         pruned = losses.pruned_transducer_loss(
-            logits.float(), tokens, ranges, boundary, rnnt_type=rnnt_type
+            logits, tokens, ranges, boundary, blank=blank, rnnt_type=rnnt_type
         )
     return simple, pruned
