@@ -31,12 +31,16 @@ class ConfigError(ValueError):
     """A key or a value that no config has."""
 
 
+class UnknownKeyError(ConfigError):
+    """A key that no config has."""
+
+
 def load_config(toml: Path | str | None, overrides: Sequence[str] = ()) -> RunConfig:
     """Resolves a config.
 
     Args:
         toml: The recipe; paths in it are relative to its folder. None for the defaults.
-        overrides: Command-line words, as in ``["--max-duration", "300", "--data.noise-prob", "0"]``;
+        overrides: Command-line words, as in ``["--max-duration", "300", "--noise-prob", "0"]``;
             paths in them are relative to the working directory.
 
     Returns:
@@ -56,11 +60,13 @@ def load_config(toml: Path | str | None, overrides: Sequence[str] = ()) -> RunCo
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}") from None
         values = _parse(RunConfig, values, path.resolve().parent, str(path))
-    for key, text in _pairs(overrides):
+    for key, words in _pairs(overrides):
         section, name, kind = _find(key)
-        parsed = _from_text(kind, text, f"--{key}")
+        parsed = _from_words(kind, words, f"--{key}")
         _merge(values, section, name, parsed)
-    return _build(RunConfig, values)
+    # Default paths are meant as if the TOML had them.
+    base = Path.cwd() if toml is None else Path(toml).resolve().parent
+    return _with_absolute_paths(_build(RunConfig, values), base)
 
 
 def parse_args(argv: Sequence[str], description: str | None = None) -> RunConfig:
@@ -99,7 +105,12 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: On a key that this version does not know.
     """
-    return _build(RunConfig, _parse(RunConfig, values, Path.cwd(), "the stored config"))
+    try:
+        return _build(RunConfig, _parse(RunConfig, values, None, "the stored config"))
+    except UnknownKeyError as error:
+        raise UnknownKeyError(
+            f"{error}. Was it written by a newer version of zipformer? Then install that one"
+        ) from None
 
 
 def to_toml(config: RunConfig) -> str:
@@ -142,15 +153,25 @@ def _show(kind: Any) -> str:
 # Values of a TOML, or of a checkpoint
 
 
-def _parse(cls: type, values: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
-    """Checks and converts a table; dataclasses inside stay tables until ``_build``."""
-    hints, found = _hints(cls), {}
-    for key, value in values.items():
+def _parse(cls: type, values: Mapping[str, Any], base: Path | None, where: str) -> dict[str, Any]:
+    """Checks and converts a table; dataclasses inside stay tables until ``_build``.
+
+    Paths are relative to ``base``, or stay as they are if it is None.
+    """
+    hints: dict[str, Any] = _hints(cls)
+    found: dict[str, Any] = {}
+    for written, value in values.items():
+        key = written.replace("-", "_")
+        if key in found:
+            raise ConfigError(f"{where}: {key!r} stands there twice, with - and with _")
         if cls is ZipformerConfig and key == "preset":
             found[key] = _checked_preset(value, where)
             continue
         if key not in hints:
-            raise ConfigError(f"{where}: unknown key {key!r}{_suggest(key, _key_names(cls))}")
+            elsewhere = [name for name, _, _ in _leaves() if name.rsplit(".", 1)[-1] == key]
+            hint = _suggest(key, _key_names(cls))
+            hint = f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else hint
+            raise UnknownKeyError(f"{where}: unknown key {written!r}{hint}")
         found[key] = _convert(hints[key], value, base, f"{where}: {key}")
     return found
 
@@ -159,7 +180,7 @@ def _key_names(cls: type) -> list[str]:
     return [*_hints(cls), *(["preset"] if cls is ZipformerConfig else [])]
 
 
-def _convert(kind: Any, value: Any, base: Path, where: str) -> Any:
+def _convert(kind: Any, value: Any, base: Path | None, where: str) -> Any:
     if is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise _wrong(where, "a table", value)
@@ -177,10 +198,8 @@ def _convert(kind: Any, value: Any, base: Path, where: str) -> Any:
     return _convert_plain(kind, value, base, where)
 
 
-def _convert_list(kind: Any, value: Any, base: Path, where: str) -> tuple[Any, ...]:
+def _convert_list(kind: Any, value: Any, base: Path | None, where: str) -> tuple[Any, ...]:
     arguments = get_args(kind)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = [value]  # one value for every entry
     if not isinstance(value, list | tuple):
         raise _wrong(where, "a list", value)
     if arguments[-1] is not Ellipsis and len(value) != len(arguments):
@@ -188,17 +207,37 @@ def _convert_list(kind: Any, value: Any, base: Path, where: str) -> tuple[Any, .
     return tuple(_convert(arguments[0], v, base, where) for v in value)
 
 
-def _convert_plain(kind: Any, value: Any, base: Path, where: str) -> Any:
+def _convert_plain(kind: Any, value: Any, base: Path | None, where: str) -> Any:
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ConfigError(f"{where}: {value!r} is none of {', '.join(map(str, get_args(kind)))}")
+            raise ConfigError(
+                f"{where}: {value!r} is none of {', '.join(map(str, get_args(kind)))}"
+            )
         return value
     if kind is Path and isinstance(value, str | Path):
-        return (base / Path(value).expanduser()).resolve()
+        return Path(value) if base is None else _absolute(Path(value), base)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or value != value:  # NaN is no setting
         raise _wrong(where, _show(kind), value)
+    return value
+
+
+def _absolute(path: Path, base: Path) -> Path:
+    return (base / path.expanduser()).resolve()
+
+
+def _with_absolute_paths(value: Any, base: Path) -> Any:
+    """The same config, its relative paths (those are defaults) resolved against ``base``."""
+    if isinstance(value, Path):
+        return _absolute(value, base)
+    if isinstance(value, tuple):
+        return tuple(_with_absolute_paths(v, base) for v in value)
+    if isinstance(value, dict):
+        return {k: _with_absolute_paths(v, base) for k, v in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: _with_absolute_paths(getattr(value, f.name), base) for f in fields(value)}
+        return type(value)(**found)
     return value
 
 
@@ -231,32 +270,33 @@ def _build(cls: type, values: Mapping[str, Any]) -> Any:
 # Words of a command line
 
 
-def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """("max-duration", "300") from --max-duration 300 or --max-duration=300."""
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """("chunk", ["32", "64"]) from --chunk 32 64; ("seed", ["1"]) from --seed=1."""
     remaining = list(words)
     while remaining:
         word = remaining.pop(0)
         if not word.startswith("--"):
             raise ConfigError(f"{word!r}: options are written --key value")
         key, equals, text = word[2:].partition("=")
-        if not equals:
-            if not remaining:
-                raise ConfigError(f"{word} needs a value")
-            text = remaining.pop(0)
-        yield key, text
+        values = [text] if equals else []
+        while remaining and not remaining[0].startswith("--"):
+            values.append(remaining.pop(0))
+        if not values:
+            raise ConfigError(f"{word} needs a value")
+        yield key, values
 
 
 def _leaves(cls: type = RunConfig, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """(dotted key, type, default) of everything that can be set."""
     if cls is ZipformerConfig:
-        yield f"{prefix}preset", Literal[tuple(PRESETS)], None  # type: ignore[valid-type]
+        yield f"{prefix}preset", Literal[tuple(PRESETS)], None
     hints = _hints(cls)
     for f in fields(cls):
         kind = hints[f.name]
         if is_dataclass(kind):
             yield from _leaves(typing.cast(type, kind), f"{prefix}{f.name}.")
         else:
-            default = f.default_factory() if f.default is MISSING else f.default  # type: ignore[misc]
+            default = f.default if f.default_factory is MISSING else f.default_factory()
             yield prefix + f.name, kind, default
 
 
@@ -269,7 +309,7 @@ def _find(key: str) -> tuple[list[str], str, Any]:
         matches = [wanted]
     if not matches:
         known = [*leaves, *(n.rsplit(".", 1)[-1] for n in leaves)]
-        raise ConfigError(f"--{key}: unknown key{_suggest(wanted, known)}")
+        raise UnknownKeyError(f"--{key}: unknown key{_suggest(wanted, known)}")
     if len(matches) > 1:
         options = " or ".join("--" + m.replace("_", "-") for m in matches)
         raise ConfigError(f"--{key} is ambiguous: write {options}")
@@ -277,21 +317,29 @@ def _find(key: str) -> tuple[list[str], str, Any]:
     return section, name, leaves[matches[0]]
 
 
-def _from_text(kind: Any, text: str, where: str) -> Any:
-    """A value as it is typed: lists and tables separated by commas or blanks."""
-    if _is_optional(kind):
-        return None if text in ("", "none") else _from_text(_inner(kind), text, where)
-    origin, value = get_origin(kind), text.strip()
+def _from_words(kind: Any, words: Sequence[str], where: str) -> Any:
+    """A value as it is typed: lists and tables in several words, or separated by commas."""
+    origin = get_origin(kind)
+    if origin not in (dict, tuple):
+        if len(words) > 1:
+            raise ConfigError(f"{where} takes one value, got {' '.join(words)}")
+        return _from_text(kind, words[0], where)
+    inner = get_args(kind)[1 if origin is dict else 0]
+    parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
     if origin is dict:
-        items = [part.partition("=") for part in value.replace(",", " ").split()]
+        items = [part.partition("=") for part in parts]
         if not all(equals for _, equals, _ in items):
             raise ConfigError(f"{where}: write name=value, several separated by commas")
-        inner = get_args(kind)[1]
         return {name: _from_text(inner, v, where) for name, _, v in items}
-    if origin is tuple:
-        inner = get_args(kind)[0]
-        parts = [_from_text(inner, v, where) for v in value.replace(",", " ").split()]
-        return _convert(kind, parts, Path.cwd(), where)
+    if inner is not Path:  # whose name may have blanks
+        parts = [piece for part in parts for piece in part.split()]
+    return _convert(kind, [_from_text(inner, part, where) for part in parts], Path.cwd(), where)
+
+
+def _from_text(kind: Any, text: str, where: str) -> Any:
+    if _is_optional(kind):
+        return None if text in ("", "none") else _from_text(_inner(kind), text, where)
+    value = text.strip()
     if kind in (bool, int, float):
         try:
             value = json.loads(value.lower() if kind is bool else value)
@@ -343,7 +391,12 @@ def _toml_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 def _toml_key(key: str) -> str:
     bare = key.replace("-", "").replace("_", "")
-    return key if bare.isascii() and bare.isalnum() else json.dumps(key)
+    return key if bare.isascii() and bare.isalnum() else _toml_text(key)
+
+
+def _toml_text(text: str) -> str:
+    # What JSON may leave as it is and TOML may not: the delete character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _toml_value(value: Any) -> str:
@@ -352,7 +405,7 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return _toml_text(value)
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(v) for v in value) + "]"
     return repr(value)

@@ -5,6 +5,9 @@ Letters: N batch, T frames, D channels, k taps.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,9 +29,21 @@ def depthwise_banded(x: Tensor, weight: Tensor, bias: Tensor | None, padding: in
     """
     frames = x.shape[1] + 2 * padding - weight.shape[-1] + 1
     band = _banded(weight.squeeze(1), frames)  # (D, T + 2 padding, frames)
-    band = band[:, padding : padding + x.shape[1]]  # rows that would meet padding
-    y = x.permute(2, 0, 1).bmm(band).permute(1, 2, 0)  # (N, frames, D)
+    band = band[:, padding : padding + x.shape[1]]  # without rows that would meet padding
+    # A batch of small products is fast in memory order only, backwards as well.
+    y = torch.bmm(x.permute(2, 0, 1).contiguous(), band.contiguous())  # (D, N, frames)
+    y = _ContiguousGradient.apply(y).permute(1, 2, 0)
     return y if bias is None else y + bias
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.contiguous()
 
 
 def depthwise_fused(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:

@@ -42,10 +42,16 @@ class ContextSampler:
         for chunk in config.chunk:
             for left in config.left:
                 for right in config.right:
-                    encoder.check_context(Context(chunk, left, right))
+                    _check(encoder, chunk, left, right)
         self.config = config
         self.unit = encoder.context_unit
         self.min_left = encoder.min_left
+        # Chunks of the continuous policy: those that some left context up to the largest fits.
+        self.chunks = [
+            chunk
+            for chunk in range(self.unit, max(config.chunk) + 1, self.unit)
+            if max(config.left) == UNLIMITED or self._lowest_left(chunk) <= max(config.left)
+        ]
         self.seed = seed
 
     def sample(self, step: int) -> tuple[Context, RightMode]:
@@ -66,25 +72,33 @@ class ContextSampler:
         return [m[: 1 + int(share * len(m))] for m in easiest_first]
 
     def _continuous(self, generator: torch.Generator) -> Context:
-        chunk = self._multiple(self.config.chunk, self.unit, self.unit, generator)
-        if chunk == UNLIMITED:
+        if _choose(self.config.chunk, generator) == UNLIMITED:
             return Context.full()
-        lowest = -(-self.min_left // chunk) * chunk
-        left = self._multiple(self.config.left, chunk, lowest, generator)
-        return Context(chunk, left, self._multiple(self.config.right, self.unit, 0, generator))
+        chunk = _choose(self.chunks, generator)
+        left = UNLIMITED
+        if _choose(self.config.left, generator) != UNLIMITED:
+            lefts = range(self._lowest_left(chunk), max(self.config.left) + 1, chunk)
+            left = _choose(lefts, generator)
+        right = _choose(range(0, max(self.config.right) + 1, self.unit), generator)
+        return Context(chunk, left, right)
 
-    @staticmethod
-    def _multiple(menu: Sequence[int], unit: int, lowest: int, generator: torch.Generator) -> int:
-        """A multiple of ``unit`` from ``lowest`` to the menu's largest entry, or -1."""
-        if _choose(menu, generator) == UNLIMITED:
-            return UNLIMITED
-        return _choose(range(lowest, max(max(menu), lowest) + 1, unit), generator)
+    def _lowest_left(self, chunk: int) -> int:
+        return -(-self.min_left // chunk) * chunk
 
     def _mode(self, generator: torch.Generator) -> RightMode:
         if self.config.right_mode != "mixed":
             return self.config.right_mode
         share = torch.rand((), generator=generator).item()
         return "windowed" if share < self.config.windowed_share else "masked"
+
+
+def _check(encoder: ZipformerConfig, chunk: int, left: int, right: int) -> None:
+    try:
+        encoder.check_context(Context(chunk, left, right))
+    except ValueError as error:
+        raise ValueError(
+            f"context.chunk, context.left and context.right must fit in every combination: {error}"
+        ) from None
 
 
 def _choose(menu: Sequence[int], generator: torch.Generator) -> int:

@@ -15,6 +15,7 @@ from torch import nn
 from zipformer.cli import to_dict, to_toml
 from zipformer.config import RunConfig, TrainConfig
 from zipformer.nn.schedule import set_progress
+from zipformer.ops.memory import keep_freed_memory
 from zipformer.optim import Eden, ScaledAdam
 from zipformer.training.asr import AsrTask
 from zipformer.training.averaging import ModelAverage
@@ -62,6 +63,7 @@ def fit(config: RunConfig, task: Task | None = None) -> Path:  # noqa: C901, PLR
         # 1. Device, and a place to write to
         _refuse_several_processes()
         precision = Precision(settings.device, settings.precision)
+        keep_freed_memory()
         settings.exp_dir.mkdir(parents=True, exist_ok=True)
         console = stack.enter_context(logging_to(settings.exp_dir))
         stop = stack.enter_context(StopSignals())
