@@ -7,15 +7,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 start=$SECONDS
 source scripts/setup_env.sh
 exp="${EXP_DIR:-exp/digits/unified}"
-contexts="full 32/256/0 32/256/64 32/256/128 32/256/256 64/256/0 64/256/64 64/256/128 64/256/256"
+with_right="32/256/64 32/256/128 32/256/256 64/256/64 64/256/128 64/256/256"
 
 echo "== 1/4 prepare"
 recipes/digits/prepare.sh
 echo "== 2/4 train"
 python scripts/train.py recipes/digits/unified.toml --exp-dir "$exp" "$@"
 echo "== 3/4 decode"
-python scripts/decode.py "$exp" --contexts "$contexts"
-python scripts/decode.py "$exp" --contexts "$contexts" --right-mode masked
+python scripts/decode.py "$exp" --contexts "full 32/256/0 64/256/0"
+python scripts/decode.py "$exp" --contexts "$with_right" --right-mode windowed,masked
 echo "== 4/4 compare"
 python scripts/compare.py "$exp"
 echo "finished after $(((SECONDS - start) / 60)) minutes"

@@ -143,7 +143,6 @@ def test_context_that_is_not_allowed_names_the_nearest(context: Context, message
         STANDARD.check_context(context)
 
 
-@pytest.mark.xfail(strict=True, reason="Context.check looks at the unit before chunk and min_left")
 def test_nearest_left_context_is_itself_allowed() -> None:
     with pytest.raises(ValueError, match="nearest allowed: 128$"):
         STANDARD.check_context(Context(32, 100, 0))

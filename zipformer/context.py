@@ -127,10 +127,9 @@ class Context:
         """
         if self.is_full:
             return
-        for name in ("chunk", "left", "right"):
+        for name, lowest in (("chunk", unit), ("right", 0)):
             size = getattr(self, name)
-            if size != UNLIMITED and size % unit:
-                lowest = 0 if name == "right" else unit
+            if size % unit:
                 raise ValueError(
                     f"context {self}: {name} {size} is not a multiple of {unit} frames; "
                     f"nearest allowed: {_nearest(size, unit, lowest)}"

@@ -10,18 +10,19 @@
 # --data-dir DIR             where everything goes (recipes/digits/data)
 # --fsdd-dir DIR             a clone of the Free Spoken Digit Dataset (its recordings/ is read)
 #                            instead of the copy in this folder
-# --num-train, --num-dev, --num-test, --num-noise N   strings, and cuts of babble for training
+# --num-train, --num-short, --num-dev, --num-test, --num-noise N   strings of 3 to 8 digits, strings
+#                            of 1 or 2 for training, and cuts of babble for training
 # --speed-factors 0.9,1.0,1.1   copies of the training set
 # --vocab-size N, --seed N, --num-jobs N
 #
-# A smoke test: --num-train 60 --num-dev 10 --num-test 20 --num-noise 5
+# A smoke test: --num-train 60 --num-short 40 --num-dev 10 --num-test 20 --num-noise 5
 set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$recipe/../.." && pwd)
 data_dir=$recipe/data
 fsdd_dir=""
-num_train=800 num_dev=100 num_test=200 num_noise=100
+num_train=800 num_short=600 num_dev=100 num_test=200 num_noise=100
 speed_factors=0.9,1.0,1.1
 vocab_size=29
 seed=42
@@ -29,7 +30,7 @@ num_jobs=2
 
 # shellcheck source-path=SCRIPTDIR/../.. source=local/stages.sh
 . "$root/local/stages.sh"
-parse_options "data_dir fsdd_dir num_train num_dev num_test num_noise speed_factors vocab_size seed num_jobs" "$@"
+parse_options "data_dir fsdd_dir num_train num_short num_dev num_test num_noise speed_factors vocab_size seed num_jobs" "$@"
 local=$root/local
 audio=$data_dir/audio
 raw=$data_dir/manifests
@@ -43,10 +44,13 @@ else
   source=(--segments "$recipe/fsdd/segments.tsv")
 fi
 
-strings() { # train, dev, test, source...
-  python "$local/make_strings.py" "${@:4}" --words "$digits" --length 3-8 --seed "$seed" \
-    --set train 10-49 "$1" --set dev 5-9 "$2" --set test 0-4 "$3" \
-    --prefix digits --audio-dir "$audio" --out-dir "$raw"
+# The short strings are for training alone: they show early what a digit is.
+strings() { # train, short, dev, test, source...
+  local options=("${@:5}" --words "$digits" --prefix digits --audio-dir "$audio" --out-dir "$raw")
+  python "$local/make_strings.py" "${options[@]}" --length 3-8 --seed "$seed" \
+    --set train 10-49 "$1" --set dev 5-9 "$3" --set test 0-4 "$4"
+  python "$local/make_strings.py" "${options[@]}" --length 1-2 --seed "$((seed + 1))" \
+    --set train-short 10-49 "$2"
 }
 
 # Test strings over other people's test strings; for training, babble of the training strings alone.
@@ -60,7 +64,7 @@ babble() {
 }
 
 features() { # speed factors
-  python "$local/compute_fbank.py" --cuts "$raw/digits_cuts_train.jsonl.gz" --speed-factors "$1" \
+  python "$local/compute_fbank.py" --cuts "$raw"/digits_cuts_train{,-short}.jsonl.gz --speed-factors "$1" \
     --shuffle-seed "$seed" --num-jobs "$num_jobs" --out-dir "$fbank"
   python "$local/compute_fbank.py" --cuts "$raw"/digits_cuts_{dev,test,test-babble,noise}.jsonl.gz \
     --num-jobs "$num_jobs" --out-dir "$fbank"
@@ -68,10 +72,10 @@ features() { # speed factors
 
 check() {
   python "$local/validate_manifest.py" --bpe-model "$data_dir/lang_bpe/bpe.model" \
-    "$fbank"/digits_cuts_{train,dev,test,test-babble}.jsonl.gz
+    "$fbank"/digits_cuts_{train,train-short,dev,test,test-babble}.jsonl.gz
 }
 
-stage 0 "strings of 3 to 8 digits" strings "$num_train" "$num_dev" "$num_test" "${source[@]}"
+stage 0 "strings of digits" strings "$num_train" "$num_short" "$num_dev" "$num_test" "${source[@]}"
 stage 1 "babble" babble "$num_noise"
 stage 2 "features" features "$speed_factors"
 stage 3 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" \

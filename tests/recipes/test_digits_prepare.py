@@ -20,7 +20,7 @@ from zipformer.data.tokenizer import Tokenizer
 RECIPE = Path(__file__).parents[2] / "recipes" / "digits"
 DIGITS = "zero one two three four five six seven eight nine".split()
 SETS = ("train", "dev", "test", "test-babble")
-TINY = "--num-train 18 --num-dev 6 --num-test 6 --num-noise 3".split()
+TINY = "--num-train 18 --num-short 5 --num-dev 6 --num-test 6 --num-noise 3".split()
 
 
 def prepare(data_dir: Path, *options: str) -> str:

@@ -6,6 +6,15 @@ from dataclasses import dataclass, fields, replace
 
 from zipformer.context import Context
 
+_NOT_PER_STACK = {
+    "pos_dim",
+    "frontend_channels",
+    "num_features",
+    "feature_mean",
+    "feature_std",
+    "causal",
+}
+
 
 @dataclass(frozen=True)
 class ZipformerConfig:
@@ -30,13 +39,15 @@ class ZipformerConfig:
     pos_dim: int = 48
     frontend_channels: tuple[int, int, int] = (8, 32, 128)
     num_features: int = 80
+    feature_mean: float = 0.0  # subtracted from the features, which are then
+    feature_std: float = 1.0  # divided by this; as published, neither
     causal: bool = True
 
     def __post_init__(self) -> None:
         stacks = len(self.downsampling)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in ("pos_dim", "frontend_channels", "num_features", "causal"):
+            if field.name in _NOT_PER_STACK:
                 continue
             if isinstance(value, int):
                 object.__setattr__(self, field.name, (value,) * stacks)
@@ -56,6 +67,8 @@ class ZipformerConfig:
             raise ValueError(f"encoder.pos_dim must be even, got {self.pos_dim}")
         if any(u > d for u, d in zip(self.unmasked_dims, self.dims, strict=True)):
             raise ValueError("encoder.unmasked_dims must not be larger than encoder.dims")
+        if self.feature_std <= 0:
+            raise ValueError(f"encoder.feature_std must be positive, got {self.feature_std}")
         if len(self.frontend_channels) != 3:
             raise ValueError("encoder.frontend_channels must have 3 entries")
         if any(max(self.downsampling) % ds for ds in self.downsampling):

@@ -66,6 +66,7 @@ class Frontend(nn.Module):
     def __init__(self, config: ZipformerConfig) -> None:
         super().__init__()
         c1, c2, c3 = config.frontend_channels
+        self.mean, self.std = config.feature_mean, config.feature_std
         self.conv1 = nn.Conv2d(1, c1, 3, padding=(0, 1))
         self.balancer1 = Balancer(max_abs=1.0, channel_dim=1)
         self.conv2 = nn.Conv2d(c1, c2, 3, stride=2)
@@ -128,6 +129,8 @@ class Frontend(nn.Module):
 
     def _convolve(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, int]:
         """(B, T, num_features) -> (B, C, N, F), and N."""
+        if (self.mean, self.std) != (0.0, 1.0):
+            features = (features - self.mean) / self.std
         image = features.unsqueeze(1).to(memory_format=torch.channels_last)
         x = scale_gradient(self.conv1(image), 0.2)
         x = ops.swoosh_r(self.balancer1(x, self._valid(x, lengths - 2)))

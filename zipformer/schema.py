@@ -1,0 +1,277 @@
+"""Checks values against the dataclasses of a config, and writes them down again.
+
+Works from the dataclasses of ``zipformer.config`` alone: a new field there is a new key here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from zipformer.config import RunConfig
+from zipformer.nn.config import ZipformerConfig
+
+PRESETS = {
+    "small": ZipformerConfig.small,
+    "medium": ZipformerConfig.medium,
+    "large": ZipformerConfig.large,
+}
+
+
+class ConfigError(ValueError):
+    """A key or a value that no config has."""
+
+
+class UnknownKeyError(ConfigError):
+    """A key that no config has."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as nested plain values, which ``torch.load`` reads back without running code."""
+    return {f.name: plain(getattr(config, f.name)) for f in fields(config)}
+
+
+def from_dict(values: Mapping[str, Any]) -> RunConfig:
+    """The inverse of ``to_dict``.
+
+    Raises:
+        ConfigError: On a key that this version does not know.
+    """
+    try:
+        return build(RunConfig, parse_table(RunConfig, values, None, "the stored config"))
+    except UnknownKeyError as error:
+        raise UnknownKeyError(
+            f"{error}. Was it written by a newer version of zipformer? Then install that one"
+        ) from None
+
+
+def to_toml(config: RunConfig) -> str:
+    """The config as TOML; reading it gives an equal config."""
+    return "\n".join(_toml_lines(to_dict(config), "")).lstrip("\n") + "\n"
+
+
+# Types
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def is_optional(kind: Any) -> bool:
+    """Whether a type is X | None."""
+    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
+
+
+def inner_type(kind: Any) -> Any:
+    """X of X | None."""
+    if not is_optional(kind):
+        return kind
+    return next(a for a in get_args(kind) if a is not type(None))
+
+
+def show_type(kind: Any) -> str:
+    """A type as a person calls it."""
+    if get_origin(kind) is Literal:
+        return "|".join(str(a) for a in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "list of " + show_type(get_args(kind)[0])
+    if get_origin(kind) is dict:
+        return "table of " + show_type(get_args(kind)[1])
+    if is_optional(kind):
+        return show_type(inner_type(kind)) + " or none"
+    return {bool: "true|false", int: "integer", float: "number", str: "text", Path: "path"}.get(
+        kind, str(kind)
+    )
+
+
+# Values of a TOML, or of a checkpoint
+
+
+def parse_table(
+    cls: type, values: Mapping[str, Any], base: Path | None, where: str
+) -> dict[str, Any]:
+    """Checks and converts a table; dataclasses inside stay tables until ``build``.
+
+    Paths are relative to ``base``, or stay as they are if it is None.
+    """
+    hints: dict[str, Any] = _hints(cls)
+    found: dict[str, Any] = {}
+    for written, value in values.items():
+        key = written.replace("-", "_")
+        if key in found:
+            raise ConfigError(f"{where}: {key!r} stands there twice, with - and with _")
+        if cls is ZipformerConfig and key == "preset":
+            found[key] = _checked_preset(value, where)
+            continue
+        if key not in hints:
+            elsewhere = [name for name, _, _ in leaves() if name.rsplit(".", 1)[-1] == key]
+            hint = suggest(key, _key_names(cls))
+            hint = f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else hint
+            raise UnknownKeyError(f"{where}: unknown key {written!r}{hint}")
+        found[key] = convert(hints[key], value, base, f"{where}: {key}")
+    return found
+
+
+def _key_names(cls: type) -> list[str]:
+    return [*_hints(cls), *(["preset"] if cls is ZipformerConfig else [])]
+
+
+def convert(kind: Any, value: Any, base: Path | None, where: str) -> Any:
+    """A value as the type wants it, or a ``ConfigError`` that says where it stands and what fits."""
+    if is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise wrong_type(where, "a table", value)
+        return parse_table(typing.cast(type, kind), value, base, where)
+    if is_optional(kind):
+        return None if value in (None, "") else convert(inner_type(kind), value, base, where)
+    origin = get_origin(kind)
+    if origin is tuple:
+        return _convert_list(kind, value, base, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise wrong_type(where, "a table", value)
+        inner = get_args(kind)[1]
+        return {k: convert(inner, v, base, f"{where}.{k}") for k, v in value.items()}
+    return _convert_plain(kind, value, base, where)
+
+
+def _convert_list(kind: Any, value: Any, base: Path | None, where: str) -> tuple[Any, ...]:
+    arguments = get_args(kind)
+    if not isinstance(value, list | tuple):
+        raise wrong_type(where, "a list", value)
+    if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+        raise wrong_type(where, f"a list of {len(arguments)}", value)
+    return tuple(convert(arguments[0], v, base, where) for v in value)
+
+
+def _convert_plain(kind: Any, value: Any, base: Path | None, where: str) -> Any:
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ConfigError(
+                f"{where}: {value!r} is none of {', '.join(map(str, get_args(kind)))}"
+            )
+        return value
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value) if base is None else _absolute(Path(value), base)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind or value != value:  # NaN is no setting
+        raise wrong_type(where, show_type(kind), value)
+    return value
+
+
+def _absolute(path: Path, base: Path) -> Path:
+    return (base / path.expanduser()).resolve()
+
+
+def with_absolute_paths(value: Any, base: Path) -> Any:
+    """The same config, its relative paths (those are defaults) resolved against ``base``."""
+    if isinstance(value, Path):
+        return _absolute(value, base)
+    if isinstance(value, tuple):
+        return tuple(with_absolute_paths(v, base) for v in value)
+    if isinstance(value, dict):
+        return {k: with_absolute_paths(v, base) for k, v in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: with_absolute_paths(getattr(value, f.name), base) for f in fields(value)}
+        return type(value)(**found)
+    return value
+
+
+def _checked_preset(value: Any, where: str) -> str:
+    if value not in PRESETS:
+        raise ConfigError(f"{where}: preset {value!r} is none of {', '.join(PRESETS)}")
+    return value
+
+
+def wrong_type(where: str, wanted: str, value: Any) -> ConfigError:
+    """The error for a value of another type."""
+    return ConfigError(f"{where} must be {wanted}, got {value!r}")
+
+
+def suggest(key: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown key: the nearest ones, or all."""
+    near = difflib.get_close_matches(key, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(known)}"
+
+
+def build(cls: type, values: Mapping[str, Any]) -> Any:
+    """Makes a dataclass, and those inside it, from a checked table."""
+    hints, values = _hints(cls), dict(values)
+    for name, kind in hints.items():
+        if name in values and is_dataclass(kind):
+            values[name] = build(typing.cast(type, kind), values[name])
+    if cls is ZipformerConfig and "preset" in values:
+        return PRESETS[values.pop("preset")](**values)
+    return cls(**values)
+
+
+def leaves(cls: type = RunConfig, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, type, default) of everything that can be set."""
+    if cls is ZipformerConfig:
+        yield f"{prefix}preset", Literal[tuple(PRESETS)], None
+    hints = _hints(cls)
+    for f in fields(cls):
+        kind = hints[f.name]
+        if is_dataclass(kind):
+            yield from leaves(typing.cast(type, kind), f"{prefix}{f.name}.")
+        else:
+            default = f.default if f.default_factory is MISSING else f.default_factory()
+            yield prefix + f.name, kind, default
+
+
+# Writing
+
+
+def plain(value: Any) -> Any:
+    """A value as text, numbers, lists and tables."""
+    if is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+def _toml_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in table.items():
+        if not isinstance(value, Mapping):
+            yield f"{_toml_key(key)} = {toml_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            name = f"{prefix}{_toml_key(key)}"
+            yield ""
+            yield f"[{name}]"
+            yield from _toml_lines(value, name + ".")
+
+
+def _toml_key(key: str) -> str:
+    bare = key.replace("-", "").replace("_", "")
+    return key if bare.isascii() and bare.isalnum() else _toml_text(key)
+
+
+def _toml_text(text: str) -> str:
+    # What JSON may leave as it is and TOML may not: the delete character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_value(value: Any) -> str:
+    """A plain value as it is written in a TOML."""
+    if value is None:
+        return '""'  # TOML has no null; an empty text means none where none is allowed
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _toml_text(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    return repr(value)
