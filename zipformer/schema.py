@@ -123,7 +123,7 @@ def _key_names(cls: type) -> list[str]:
 
 
 def convert(kind: Any, value: Any, base: Path | None, where: str) -> Any:
-    """A value as the type wants it, or a ``ConfigError`` that says where it stands and what fits."""
+    """A value as the type wants it, or a ``ConfigError`` saying where it is and what fits."""
     if is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise wrong_type(where, "a table", value)
