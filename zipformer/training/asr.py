@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from zipformer.config import RunConfig
 from zipformer.context import Context, parse_contexts
+from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, TrainLoader, eval_batches
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.decoding.greedy import GreedySearch
 from zipformer.losses import transducer_losses
 from zipformer.losses.ctc import ctc_loss
 from zipformer.model import AsrModel
+from zipformer.nn.encoder import Encoder
 from zipformer.training.checkpoint import BPE_MODEL
 from zipformer.training.task import StepInfo
 
@@ -184,11 +186,11 @@ def keep_alignable(batch: Batch) -> Batch | None:
     They have a transcript, and two output frames more than tokens: the rule by which the loader
     chooses what to train on.
     """
-    num_frames = ((batch.feature_lens - 7) // 2 + 1) // 2
+    num_frames = Encoder.output_lengths(batch.feature_lens)
     rows = [
         i
         for i, (frames, ids) in enumerate(zip(num_frames.tolist(), batch.tokens, strict=True))
-        if ids and frames - 2 >= len(ids)
+        if ids and frames - SPARE_FRAMES >= len(ids)
     ]
     if len(rows) == len(batch.tokens):
         return batch

@@ -1,0 +1,21 @@
+"""What the tests of the preparation steps share."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from lhotse import CutSet
+from lhotse.cut import MonoCut
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=environment, cwd=cwd
+    )
+
+
+def read(path: Path) -> list[MonoCut]:
+    return list(CutSet.from_file(path))

@@ -1,0 +1,64 @@
+"""local/stages.sh: a step of data preparation that recipes share."""
+
+from pathlib import Path
+
+import pytest
+from preparation.steps import ROOT, run
+
+SCRIPT = """\
+set -euo pipefail
+data_dir={data}
+greeting=hello
+. {root}/local/stages.sh
+parse_options "data_dir greeting" "$@"
+both() {{ echo "$1" >> {data}/log; {middle}; echo after >> {data}/log; }}
+stage 0 "greet" both "$greeting"
+stage 1 "leave" sh -c "echo bye >> {data}/log"
+"""
+
+
+def stages(tmp_path: Path, *options: str, middle: str = "true") -> tuple[int, str, str]:
+    """Runs a small prepare.sh: exit status, what it did, what it printed."""
+    script = tmp_path / "prepare.sh"
+    script.write_text(SCRIPT.format(data=tmp_path, root=ROOT, middle=middle))
+    log = tmp_path / "log"
+    log.write_text("")
+    done = run("bash", script, *options)
+    return done.returncode, log.read_text(), done.stdout + done.stderr
+
+
+def test_finished_stages_are_skipped(tmp_path: Path) -> None:
+    assert stages(tmp_path)[:2] == (0, "hello\nafter\nbye\n")
+    status, log, printed = stages(tmp_path)
+    assert (status, log) == (0, "")
+    assert printed.count("done before") == 2
+
+
+def test_forced_stages_run_again(tmp_path: Path) -> None:
+    stages(tmp_path)
+    assert stages(tmp_path, "--force")[1] == "hello\nafter\nbye\n"
+
+
+def test_a_changed_option_makes_its_stage_and_the_later_ones_run_again(tmp_path: Path) -> None:
+    stages(tmp_path)
+    assert stages(tmp_path, "--greeting", "hi")[1] == "hi\nafter\nbye\n"
+    assert stages(tmp_path, "--greeting=hi")[1] == ""
+
+
+def test_only_the_stages_asked_for_run(tmp_path: Path) -> None:
+    assert stages(tmp_path, "--stop-stage", "0")[1] == "hello\nafter\n"
+    assert stages(tmp_path, "--stage", "1")[1] == "bye\n"
+
+
+def test_a_failing_command_inside_a_stage_stops_everything(tmp_path: Path) -> None:
+    status, log, printed = stages(tmp_path, middle="false")
+    assert (status, log) == (1, "hello\n")
+    assert "stage 0 (greet) failed" in printed
+    assert stages(tmp_path)[1] == "hello\nafter\nbye\n"
+
+
+@pytest.mark.parametrize("options", [("--nonsense", "1"), ("plain",), ("--greeting",)])
+def test_wrong_options_are_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
+    status, log, printed = stages(tmp_path, *options)
+    assert (status, log) == (1, "")
+    assert options[0] in printed

@@ -1,0 +1,55 @@
+"""local/train_bpe.py: a step of data preparation that recipes share."""
+
+import sys
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from data.small_corpus import WORDS
+from preparation.steps import ROOT, run
+
+from local.train_bpe import train_bpe
+from zipformer.data.tokenizer import Tokenizer
+
+
+def texts() -> list[str]:
+    return [" ".join(order) for order in permutations(WORDS, 3)]
+
+
+def test_a_token_set_is_the_same_every_time() -> None:
+    assert train_bpe(texts(), 20)[0] == train_bpe(texts(), 20)[0]
+
+
+def test_a_token_set_has_the_size_asked_for_or_what_the_text_carries(tmp_path: Path) -> None:
+    for wanted in (20, 500):
+        model, size = train_bpe(texts(), wanted)
+        (tmp_path / "bpe.model").write_bytes(model)
+        tokenizer = Tokenizer(tmp_path / "bpe.model")
+        assert tokenizer.vocab_size == size
+        assert size == 20 if wanted == 20 else 20 < size < 500
+        assert all(tokenizer.decode(tokenizer.encode(t)) == t for t in texts())
+
+
+def test_too_small_a_token_set_says_the_smallest_possible() -> None:
+    with pytest.raises(ValueError, match="needs at least (\\d+)") as caught:
+        train_bpe(texts(), 7)
+    smallest = int(str(caught.value).split("at least ")[1].split(",")[0])
+    assert train_bpe(texts(), smallest)[1] == smallest
+    with pytest.raises(ValueError):
+        train_bpe(texts(), smallest - 1)
+
+
+def test_a_token_set_needs_text() -> None:
+    with pytest.raises(ValueError, match="no text"):
+        train_bpe(["", "  "], 20)
+
+
+def test_the_command_says_that_it_lowered_the_size(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("\n".join(texts()))
+    done = run(
+        *(sys.executable, ROOT / "local/train_bpe.py", "--text", tmp_path / "text"),
+        *("--vocab-size", "400", "--out", tmp_path / "lang/bpe.model"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "400 were asked for" in done.stdout
+    assert Tokenizer(tmp_path / "lang/bpe.model").vocab_size < 400

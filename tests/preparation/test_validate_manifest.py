@@ -1,0 +1,54 @@
+"""local/validate_manifest.py: a step of data preparation that recipes share."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from data.small_corpus import make_cuts, make_tokenizer, write_cut, write_manifest
+from preparation.steps import ROOT, run
+
+from local.validate_manifest import table, validate
+from zipformer.config import DataConfig
+
+
+def test_a_summary_counts_cuts_hours_and_what_training_drops(tmp_path: Path) -> None:
+    cuts = make_cuts(tmp_path / "a", [1.0, 2.0])
+    rng = np.random.default_rng(0)
+    cuts.append(write_cut(tmp_path, "much", rng.standard_normal(8000), "one " * 30))
+    cuts.append(write_cut(tmp_path, "mute", rng.standard_normal(8000), None))
+    manifest = write_manifest(tmp_path / "some.jsonl.gz", cuts)
+    summary = validate(manifest, make_tokenizer(tmp_path), DataConfig(), load=True)
+    assert (summary.cuts, summary.seconds, summary.words) == (4, 4.0, 34)
+    assert summary.speakers == {"ann"}
+    assert dict(summary.dropped) == {"more tokens than output frames": 1, "no transcript": 1}
+    assert summary.errors == []
+    text = table([summary])
+    assert "some" in text and "training drops 1: no transcript" in text
+
+
+def test_a_summary_names_every_error(tmp_path: Path) -> None:
+    cuts = make_cuts(tmp_path / "a", [1.0] * 3)
+    cuts[2].id = cuts[0].id
+    Path(cuts[1].recording.sources[0].source).unlink()
+    samples = np.ones(8000, dtype=np.float32)
+    cuts.append(write_cut(tmp_path, "loud", samples, "ONE"))
+    cuts.append(write_cut(tmp_path, "phone", samples, "one", rate=8000))
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", cuts)
+    errors = validate(manifest, make_tokenizer(tmp_path), DataConfig(), load=True).errors
+    assert len(errors) == 4
+    for part in ("cut000 occurs more than once", "cut001", "'ONE'", "8000 Hz"):
+        assert any(part in error for error in errors)
+
+
+def test_the_command_fails_on_problems(tmp_path: Path) -> None:
+    cuts = make_cuts(tmp_path / "a", [1.0] * 2)
+    cuts[0].supervisions[0].text = "ONE"
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", cuts)
+    make_tokenizer(tmp_path)
+    command = (sys.executable, ROOT / "local/validate_manifest.py", manifest, "--bpe-model")
+    done = run(*command, tmp_path / "bpe.model")
+    assert done.returncode == 1
+    assert "ERROR m: cut cut000" in done.stdout
+    missing = run(*command, tmp_path / "no.model")
+    assert missing.returncode == 1
+    assert "no.model not found" in missing.stderr and "Traceback" not in missing.stderr
