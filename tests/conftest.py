@@ -4,6 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# Machines are shared and noisy, and a test that fails must fail again.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
 
 GOLDEN = Path(__file__).parent / "assets" / "golden"
 

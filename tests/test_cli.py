@@ -195,7 +195,7 @@ paths = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(
     train=st.lists(paths, max_size=3).map(tuple),
     test=st.dictionaries(names, paths, max_size=3),

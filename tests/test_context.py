@@ -19,13 +19,13 @@ contexts = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(contexts)
 def test_what_is_written_reads_back(context: Context) -> None:
     assert Context.parse(str(context)) == context
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.integers(-1, 900), st.integers(0, 500))
 def test_unlimited_chunk_is_full_whatever_left_and_right(left: int, right: int) -> None:
     context = Context(-1, left, right)

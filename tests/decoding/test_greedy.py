@@ -63,7 +63,7 @@ def test_it_takes_the_best_token_of_every_frame_given_those_before() -> None:
         torch.testing.assert_close(hypothesis.log_probs, scores, atol=ROUNDING, rtol=ROUNDING)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(0, 1000))
 def test_any_cutting_into_steps_gives_the_same_as_the_whole(sizes: list[int], seed: int) -> None:
     search = talkative_search()

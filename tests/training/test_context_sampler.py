@@ -145,7 +145,7 @@ def menus_and_encoders(draw: st.DrawFn) -> tuple[ContextConfig, ZipformerConfig]
     return config, encoder
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(menus_and_encoders(), st.integers(0, 2**31), st.integers(0, 10**6))
 def test_every_drawn_context_can_be_computed_and_lies_within_the_menu(
     case: tuple[ContextConfig, ZipformerConfig], seed: int, start: int
