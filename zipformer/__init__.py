@@ -3,6 +3,7 @@
 from zipformer import losses, optim
 from zipformer.context import Context
 from zipformer.icefall import load_icefall
+from zipformer.model import Transducer
 from zipformer.nn.config import ZipformerConfig
 from zipformer.nn.encoder import Encoder, EncoderState
 
@@ -11,6 +12,7 @@ __all__ = [
     "Context",
     "Encoder",
     "EncoderState",
+    "Transducer",
     "ZipformerConfig",
     "load_icefall",
     "losses",

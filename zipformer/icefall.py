@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from zipformer.model import AsrModel
 from zipformer.nn.encoder import Encoder
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -30,8 +31,9 @@ _ENCODER_RULES = [
 ]
 _HEAD_RULES = [
     (r"^decoder\.", "predictor."),
-    (r"^(joiner|simple_am_proj|simple_lm_proj|ctc_output)\.", r"\1."),
+    (r"^joiner\.", "joiner."),
 ]
+_TRAINING_RULES = [(r"^(simple_am_proj|simple_lm_proj|ctc_output)\.", r"\1.")]
 # Present in every published checkpoint, used by none.
 _DEAD = re.compile(r"^encoder\.encoders\.\d+\.(encoder\.)?layers\.\d+\.bypass_scale$")
 _SHOWN = 5  # names that an error message lists
@@ -43,8 +45,8 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
     Args:
         source: A state dict, or the path of a checkpoint (``.pt``, where ``{"model": ...}`` is
             looked into, or ``.safetensors``). Files are loaded without running code.
-        module: An ``AsrModel``, or an ``Encoder``, which takes the ``encoder_embed.`` and
-            ``encoder.`` parameters and leaves the other known ones.
+        module: An ``AsrModel``, a ``Transducer``, or an ``Encoder``. The last two leave known
+            parameters that they have no part for: projections of the simple loss and other heads.
 
     Returns:
         The module.
@@ -62,9 +64,12 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
         ours = _rename(name, _ENCODER_RULES)
         if ours is not None:
             found[ours.removeprefix("encoder.") if encoder_only else ours] = value
-        elif (ours := _rename(name, _HEAD_RULES)) is None:
+        elif (ours := _rename(name, _HEAD_RULES)) is not None:
+            if not encoder_only:
+                found[ours] = value
+        elif (ours := _rename(name, _TRAINING_RULES)) is None:
             unknown.append(name)
-        elif not encoder_only:
+        elif isinstance(module, AsrModel):
             found[ours] = value
     _check(found, module, unknown)
     module.load_state_dict(found)

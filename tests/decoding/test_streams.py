@@ -47,7 +47,7 @@ def test_search_on_a_live_stream_hears_the_words_of_the_batch(
     batch = search.decode(*encode(loaded.model.encoder, x, lengths, context, "windowed"))
     one_by_one = search.decode(*encode(loaded.model.encoder, x, lengths, context, "stream"))
     assert [h.tokens for h in batch] == [h.tokens for h in one_by_one]
-    assert [h.timestamps for h in batch] == [h.timestamps for h in one_by_one]
+    assert [h.frames for h in batch] == [h.frames for h in one_by_one]
     assert len(set(batch[0].tokens)) > 3
     stream = encode_stream(loaded.model.encoder, x[0], context)
     state = search.initial_state(1)

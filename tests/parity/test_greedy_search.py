@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zipformer.decoding.greedy import GreedySearch
+from zipformer.decoding.greedy_search import GreedySearch
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
 

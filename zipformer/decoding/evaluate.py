@@ -16,7 +16,7 @@ from torch import Tensor
 from zipformer.config import ContextConfig
 from zipformer.context import Context
 from zipformer.data.loader import Batch, eval_batches
-from zipformer.decoding.greedy import GreedySearch
+from zipformer.decoding.greedy_search import GreedySearch
 from zipformer.decoding.menu import describe_menu, in_menu
 from zipformer.decoding.protocol import Decoder, Hypothesis
 from zipformer.decoding.provenance import git_commit

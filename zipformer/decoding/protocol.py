@@ -5,14 +5,29 @@ Letters: B batch, T encoder output frames (25 Hz), D channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor
 
 SECONDS_PER_FRAME = 0.04  # of an encoder output frame
 
-State = TypeVar("State")
+
+class SearchState(Protocol):
+    """What a search carries from step to step; the stream's axis comes first."""
+
+    def select(self, streams: Sequence[int] | Tensor) -> Self:
+        """The states of some streams, by index along the batch axis."""
+        ...
+
+    @staticmethod
+    def cat(states: Sequence[Any]) -> Any:
+        """Joins streams into one batch."""
+        ...
+
+
+State = TypeVar("State", bound=SearchState)
 
 
 @dataclass
@@ -21,12 +36,12 @@ class Hypothesis:
 
     Args:
         tokens: Token ids.
-        timestamps: The encoder output frame (25 Hz, from 0) at which each was emitted.
+        frames: The encoder output frame (25 Hz, from 0) at which each was emitted.
         log_probs: Natural logarithm of each token's probability at that frame.
     """
 
     tokens: list[int] = field(default_factory=list)
-    timestamps: list[int] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
 
 
@@ -47,6 +62,15 @@ class Decoder(Protocol[State]):
 
     def hypotheses(self, state: State) -> list[Hypothesis]:
         """The best hypothesis of each utterance so far."""
+        ...
+
+    def take(self, state: State) -> tuple[list[Hypothesis], State]:
+        """Takes what no later frame can change out of a state, so that streams do not grow.
+
+        Returns:
+            What has become final in each utterance since the last time, and the state that goes
+            on. Everything taken, and then ``hypotheses`` of the last state, is the whole.
+        """
         ...
 
     def decode(self, encoder_out: Tensor, lengths: Tensor) -> list[Hypothesis]:

@@ -43,7 +43,7 @@ def words_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> list[Word]:
     words = []
     for first, last in _spans(hypothesis.tokens, tokenizer.tokens):
         log_probs = hypothesis.log_probs[first:last]
-        start, final = hypothesis.timestamps[first], hypothesis.timestamps[last - 1]
+        start, final = hypothesis.frames[first], hypothesis.frames[last - 1]
         confidence = math.exp(sum(log_probs) / len(log_probs))
         # More than one if tokens reach over blanks, none if there is nothing but a word's start.
         for text in tokenizer.decode(hypothesis.tokens[first:last]).split():

@@ -129,7 +129,7 @@ class Encoder(nn.Module):
         frames = Frontend.output_lengths(lengths)
         layout = Layout.of_utterance(frames, x.shape[1], context, right_mode == "windowed")
         x, _ = self._encode(layout.fold(x), layout, [LayerState()] * self.num_layers)
-        return x[:, :num_out], out_lengths
+        return layout.at(2).unfold(x, num_out), out_lengths
 
     def initial_state(self, batch_size: int, context: Context) -> EncoderState:
         """The state of streams that have heard nothing yet.
@@ -158,7 +158,7 @@ class Encoder(nn.Module):
         return EncoderState(self.frontend.initial_state(batch_size), processed, layers)
 
     def step(
-        self, features: Tensor, state: EncoderState, context: Context
+        self, features: Tensor, state: EncoderState, context: Context, with_right: bool = False
     ) -> tuple[Tensor, EncoderState]:
         """Encodes the next chunk of each stream.
 
@@ -167,9 +167,11 @@ class Encoder(nn.Module):
                 next step begins C frames later.
             state: What the previous step returned; it is not changed.
             context: The one that the state was made for.
+            with_right: Returns the right context as well, as it looks before its own right context
+                is known; it comes again, as chunk, in later steps.
 
         Returns:
-            (B, C / 4, D), and the new state.
+            (B, C / 4, D), or (B, (C + R) / 4, D) with ``with_right``; and the new state.
 
         Raises:
             ValueError: If the context cannot stream or the features have another length.
@@ -187,6 +189,7 @@ class Encoder(nn.Module):
         frames = Frontend.output_lengths(lengths) - REACH
         layout = Layout.of_stream(frames, 1, context, state.processed)
         x, layers = self._encode(layout.fold(x), layout, state.layers)
+        x = x.squeeze(1) if with_right else layout.at(2).chunks(x)
         return x, EncoderState(frontend, state.processed + context.chunk // 2, layers)
 
     def flush(
@@ -214,7 +217,7 @@ class Encoder(nn.Module):
         frames = Frontend.output_lengths(lengths)
         layout = Layout.of_stream(frames, windows, context, state.processed)
         x, _ = self._encode(layout.fold(x), layout, state.layers)
-        return x[:, :num_out], self.output_lengths(lengths)
+        return layout.at(2).unfold(x, num_out), self.output_lengths(lengths)
 
     @property
     def num_layers(self) -> int:
@@ -224,7 +227,7 @@ class Encoder(nn.Module):
     def _encode(
         self, x: Tensor, layout: Layout, states: Sequence[LayerState]
     ) -> tuple[Tensor, list[LayerState]]:
-        """(B, K, W, D0) at 50 Hz -> (B, K C, D) at 25 Hz, and the new states."""
+        """(B, K, W, D0) at 50 Hz -> (B, K, W, D) at 25 Hz, and the new states."""
         outputs, new_states = [], []
         masks, remaining = self._feature_masks(x), list(states)
         for i, stack in enumerate(self.stacks):
@@ -234,8 +237,7 @@ class Encoder(nn.Module):
             remaining = remaining[num_layers:]
             outputs.append(x)
             new_states += new
-        x = self.downsample_output(_full_width(outputs), layout)
-        return layout.at(2).chunks(x), new_states
+        return self.downsample_output(_full_width(outputs), layout), new_states
 
     def _feature_masks(self, x: Tensor) -> list[Tensor | None]:
         """Takes the outer channels of all stacks away from some sequences, in training.

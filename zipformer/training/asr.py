@@ -19,7 +19,7 @@ from zipformer.context import Context, parse_contexts
 from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, TrainLoader, eval_batches
 from zipformer.data.tokenizer import Tokenizer
-from zipformer.decoding.greedy import GreedySearch
+from zipformer.decoding.greedy_search import GreedySearch
 from zipformer.losses import transducer_losses
 from zipformer.losses.ctc import ctc_loss
 from zipformer.model import AsrModel

@@ -10,7 +10,7 @@ Letters: B batch, T encoder output frames (25 Hz), D channels, J joiner dimensio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor
 from zipformer.decoding.protocol import Hypothesis
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
+from zipformer.model import Transducer
 
 NOTHING = -1  # in GreedyState.emitted: no token at this frame
 
@@ -157,6 +158,16 @@ class GreedySearch:
             )
         return found
 
+    def take(self, state: GreedyState) -> tuple[list[Hypothesis], GreedyState]:
+        """Takes what was emitted out of the state, so that a long stream does not grow.
+
+        Returns:
+            What each stream has emitted since the last time, and the state that goes on.
+        """
+        none = state.emitted[:, :0]
+        rest = replace(state, emitted=none, frames=none, log_probs=state.log_probs[:, :0])
+        return self.hypotheses(state), rest
+
     def decode(self, encoder_out: Tensor, lengths: Tensor) -> list[Hypothesis]:
         """Whole utterances at once: the same as any cutting of them into steps.
 
@@ -171,3 +182,21 @@ class GreedySearch:
     def _predict(self, context: Tensor) -> Tensor:
         """(B, context_size) tokens -> (B, J)."""
         return self.joiner.decoder_proj(self.predictor(context, pad=False)).squeeze(1)
+
+
+def greedy(
+    model: Transducer, encoder_out: Tensor, lengths: Tensor, unk_id: int | None = None
+) -> list[Hypothesis]:
+    """Greedy search over the encodings of whole utterances.
+
+    Args:
+        model: Whose predictor and joiner search.
+        encoder_out: (B, T, D).
+        lengths: (B,) valid frames.
+        unk_id: A token that is treated as blank, as decode.py does with ``<unk>``; None if none is.
+
+    Returns:
+        One hypothesis an utterance.
+    """
+    search = GreedySearch(model.predictor, model.joiner, model.predictor.blank_id, unk_id)
+    return search.decode(encoder_out, lengths)

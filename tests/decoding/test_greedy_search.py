@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tolerances import ROUNDING
 from torch import Tensor
 
-from zipformer.decoding.greedy import GreedySearch, GreedyState
+from zipformer.decoding.greedy_search import GreedySearch, GreedyState
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
 
@@ -47,7 +47,7 @@ def frame_by_frame(search: GreedySearch, encoded: Tensor) -> tuple[list[int], li
 
 def assert_same(found: list, wanted: list) -> None:
     for a, b in zip(found, wanted, strict=True):
-        assert (a.tokens, a.timestamps) == (b.tokens, b.timestamps)
+        assert (a.tokens, a.frames) == (b.tokens, b.frames)
         torch.testing.assert_close(a.log_probs, b.log_probs, atol=ROUNDING, rtol=ROUNDING)
 
 
@@ -56,10 +56,10 @@ def test_it_takes_the_best_token_of_every_frame_given_those_before() -> None:
     lengths = torch.tensor([40, 23, 0])
     found = search.decode(encoded, lengths)
     assert len(found[0].tokens) > 5
-    assert found[2].tokens == [] == found[2].timestamps == found[2].log_probs
+    assert found[2].tokens == [] == found[2].frames == found[2].log_probs
     for hypothesis, utterance, length in zip(found, encoded, lengths.tolist(), strict=True):
         tokens, times, scores = frame_by_frame(search, utterance[:length])
-        assert (hypothesis.tokens, hypothesis.timestamps) == (tokens, times)
+        assert (hypothesis.tokens, hypothesis.frames) == (tokens, times)
         torch.testing.assert_close(hypothesis.log_probs, scores, atol=ROUNDING, rtol=ROUNDING)
 
 
