@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from trained_digits import write_strings
 
 # Machines are shared and noisy, and a test that fails must fail again.
 settings.register_profile("project", deadline=None, derandomize=True)
@@ -23,3 +24,9 @@ def seeded() -> None:
 def golden() -> Path:
     """The folder of reference numbers."""
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def digit_strings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of 20 strings of spoken digits."""
+    return write_strings(tmp_path_factory.mktemp("digits"))

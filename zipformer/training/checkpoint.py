@@ -183,7 +183,7 @@ def load_model(
     With ``iter`` the same holds for step checkpoints: ``avg`` counts these.
 
     Args:
-        exp_dir: The run's folder.
+        exp_dir: The run's folder; or one file, whose own weights are taken (see ``load_file``).
         epoch: Takes ``epoch-N.pt``.
         avg: How many epochs (or step checkpoints) to average over, at least 1.
         iter: Takes ``checkpoint-STEP.pt`` instead.
@@ -195,6 +195,10 @@ def load_model(
         ValueError: If the request makes no sense, or a file does not belong to this run.
     """
     exp_dir = Path(exp_dir)
+    if exp_dir.is_file():
+        if (epoch, iter, avg) != (None, None, 1):
+            raise ValueError(f"{exp_dir} is one checkpoint: epoch, iter and avg need a folder")
+        return load_file(exp_dir, device)
     if avg < 1:
         raise ValueError(f"avg must be at least 1, got {avg}")
     if epoch is not None and iter is not None:
@@ -215,17 +219,35 @@ def load_model(
         weights = _mean_of_snapshots(series[0], end, path)
     else:
         label, weights = f"{label}-raw", _mean_of_checkpoints(series[1:-1], end)
-    tokenizer = _load_tokenizer(exp_dir, end, path)
+    return _assemble(end | {"model": weights}, label, path, device)
+
+
+def load_file(path: Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Loads the weights of one checkpoint file as they are; ``bpe.model`` lies beside it.
+
+    Raises:
+        FileNotFoundError: If one of the two is missing.
+        ValueError: If the file is damaged or does not belong to that tokenizer.
+    """
+    content = load(path)
+    return _assemble(content, content.get("label", path.stem), path, device)
+
+
+def _assemble(
+    content: dict[str, Any], label: str, path: Path, device: str | torch.device
+) -> LoadedModel:
+    config = from_dict(content["config"])
+    tokenizer = _load_tokenizer(path.parent, content, path)
     model = AsrModel(config.encoder, tokenizer.vocab_size, config.model)
-    load_weights(model, weights, str(path))
+    load_weights(model, content["model"], str(path))
     return LoadedModel(
         model=model.to(device).eval(),
         config=config,
         tokenizer=tokenizer,
         label=label,
         path=path,
-        steps=end["state"]["step"],
-        audio_seconds=end["state"]["audio_seconds"],
+        steps=content["state"]["step"],
+        audio_seconds=content["state"]["audio_seconds"],
     )
 
 
