@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from zipformer.decoding import options
 from zipformer.decoding.compare import Entry, make_table, to_markdown
-from zipformer.decoding.evaluate import check_context, evaluate
-from zipformer.decoding.menu import choose_contexts
+from zipformer.decoding.evaluate import evaluate
+from zipformer.decoding.menu import check_context, choose_contexts
 
 
 def main() -> None:
@@ -27,8 +27,15 @@ def main() -> None:
         "--right-mode",
         type=options.parse_modes,
         default=["windowed"],
-        help="windowed (what a stream gives; the default), stream (step by step: the same, slowly),"
+        help="windowed (what a stream gives; the default), stream (live streams hear the audio),"
         " masked (cheaper, but no stream gives it), or several, separated by commas",
+    )
+    parser.add_argument(
+        "--stream",
+        dest="right_mode",
+        action="store_const",
+        const=["stream"],
+        help="the same as --right-mode stream: audio in, chunk by chunk, as a live stream",
     )
     parser.add_argument("--sets", help="names in the run's config, or name=manifest (default: all)")
     parser.add_argument("--max-duration", type=float, help="seconds of audio in a batch")
@@ -40,7 +47,8 @@ def main() -> None:
         sets = options.choose_sets(loaded.config, args.sets)
         for context, mode in product(contexts, args.right_mode):
             check_context(loaded, context, mode)
-        print(f"{loaded.label} of {args.exp_dir}, {loaded.steps} training steps")
+        run = loaded.path.resolve().parent
+        print(f"{loaded.label} of {run}, {loaded.steps} training steps")
         entries = []
         for context in contexts:
             print(f"context {context}: {context.describe()}")
@@ -49,11 +57,11 @@ def main() -> None:
                     result = evaluate(
                         loaded, path, name, context, mode, args.method, args.max_duration
                     )
-                    entries.append(Entry(args.exp_dir.resolve().name, result, path))
+                    entries.append(Entry(run.name, result, path))
                     print(
                         f"  [{name}, {mode}] WER {result.errors}, RTF {result.rtf:.4f}", flush=True
                     )
-        print(f"\n{to_markdown(make_table(entries))}\n\nFiles in {args.exp_dir / 'decode'}")
+        print(f"\n{to_markdown(make_table(entries))}\n\nFiles in {run / 'decode'}")
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ def spoken(tokens: list[int], first: int = 3, hop: int = 2) -> Hypothesis:
 
 @pytest.mark.parametrize("text", ["one two three", "nine", "", "seven seven", "oneone two"])
 def test_words_joined_are_the_text(tokenizer: Tokenizer, text: str) -> None:
-    words = words_of(spoken(tokenizer.encode(text)), tokenizer)
+    words = words_of(spoken(tokenizer.encode(text)), tokenizer.tokens)
     assert " ".join(word.text for word in words) == text
 
 
 def test_a_word_lasts_from_its_first_token_to_the_end_of_its_last(tokenizer: Tokenizer) -> None:
     tokens = [tokenizer.tokens.index(p) for p in ("\u2581", "t", "w", "o", "\u2581", "o", "n", "e")]
-    two, one = words_of(spoken(tokens), tokenizer)
+    two, one = words_of(spoken(tokens), tokenizer.tokens)
     assert (two.text, one.text) == ("two", "one")
     assert two.start == pytest.approx(3 * 0.04) and two.end == pytest.approx((9 + 1) * 0.04)
     assert one.start == pytest.approx(11 * 0.04) and one.end == pytest.approx((17 + 1) * 0.04)
@@ -39,12 +39,12 @@ def test_a_word_lasts_from_its_first_token_to_the_end_of_its_last(tokenizer: Tok
 
 def test_a_start_of_a_word_without_letters_is_no_word(tokenizer: Tokenizer) -> None:
     mark = tokenizer.tokens.index("\u2581")
-    assert words_of(spoken([mark, mark]), tokenizer) == []
+    assert words_of(spoken([mark, mark]), tokenizer.tokens) == []
 
 
 def test_a_text_that_begins_inside_a_word_is_kept(tokenizer: Tokenizer) -> None:
     tokens = [tokenizer.tokens.index(p) for p in ("n", "e")]
-    assert [w.text for w in words_of(spoken(tokens), tokenizer)] == ["ne"]
+    assert [w.text for w in words_of(spoken(tokens), tokenizer.tokens)] == ["ne"]
 
 
 def test_subtitles_are_numbered_divided_at_pauses_and_never_overlap() -> None:

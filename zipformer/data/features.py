@@ -15,13 +15,16 @@ FRAME_SECONDS = FRAME_MS / 1000
 MIN_SAMPLES = 200  # lhotse's extractor mirrors the ends of the audio, and fails below about 160
 
 
-def make_extractor(sample_rate: int = 16000, num_features: int = 80) -> Fbank:
+def make_extractor(
+    sample_rate: int = 16000, num_features: int = 80, mirror_ends: bool = True
+) -> Fbank:
     """Log mel filter bank energies with the settings of Kaldi and of the published recipes.
 
     Frames of 25 ms every 10 ms, a Povey window, pre-emphasis 0.97, no dither, filters from 20 Hz to
     400 Hz below half the sample rate, natural logarithm, energies floored at float32 epsilon
     (log: -15.94). The ends are mirrored (``snip_edges = False``), so N samples give
-    N / (sample_rate / 100) frames, rounded. Samples lie in [-1, 1].
+    N / (sample_rate / 100) frames, rounded; without ``mirror_ends`` only the frames that lie wholly
+    inside the audio come out. Samples lie in [-1, 1].
     """
     config = FbankConfig(
         sampling_rate=sample_rate,
@@ -31,7 +34,7 @@ def make_extractor(sample_rate: int = 16000, num_features: int = 80) -> Fbank:
         window_type="povey",
         preemph_coeff=0.97,
         dither=0.0,
-        snip_edges=False,
+        snip_edges=not mirror_ends,
         low_freq=20.0,
         high_freq=-400.0,
     )

@@ -7,23 +7,22 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from zipformer.config import ContextConfig
 from zipformer.context import Context
 from zipformer.data.loader import Batch, eval_batches
-from zipformer.decoding.greedy_search import GreedySearch
-from zipformer.decoding.menu import describe_menu, in_menu
+from zipformer.data.manifests import open_cuts, text_of
+from zipformer.decoding.live import decode_live
+from zipformer.decoding.menu import check_context
+from zipformer.decoding.methods import make_decoder
 from zipformer.decoding.protocol import Decoder, Hypothesis
 from zipformer.decoding.provenance import git_commit
 from zipformer.decoding.results import Mode, Result, is_streamable, write_result
 from zipformer.decoding.scoring import Utterance, total_errors
-from zipformer.decoding.streams import encode_streams
-from zipformer.nn.encoder import Encoder
+from zipformer.streaming import Recognizer
 from zipformer.training.checkpoint import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -36,60 +35,13 @@ class Decoded:
     Args:
         utterances: References and hypotheses, in the order of decoding.
         audio_seconds: Length of the audio.
-        compute_seconds: Time that encoder and search took; reading and features are not counted.
+        compute_seconds: Time that encoder and search took, and features where live streams heard
+            the audio; reading is not counted.
     """
 
     utterances: list[Utterance] = field(default_factory=list)
     audio_seconds: float = 0.0
     compute_seconds: float = 0.0
-
-
-def make_decoder(loaded: LoadedModel, method: str = "greedy") -> Decoder:
-    """The search method of that name over the model's predictor and joiner.
-
-    Raises:
-        ValueError: If there is no such method, listing those there are.
-    """
-    if method != "greedy":
-        raise ValueError(f"unknown search method {method!r}; there is: greedy")
-    tokenizer, model = loaded.tokenizer, loaded.model
-    return GreedySearch(model.predictor, model.joiner, tokenizer.blank_id, tokenizer.unk_id)
-
-
-@torch.no_grad()
-def encode(
-    encoder: Encoder, features: Tensor, lengths: Tensor, context: Context, right_mode: Mode
-) -> tuple[Tensor, Tensor]:
-    """(B, T, num_features) and (B,) -> (B, T', D) and (B,), in the way that the mode names."""
-    if right_mode == "stream":
-        return encode_streams(encoder, features, lengths, context)
-    return encoder(features, lengths, context=context, right_mode=right_mode)
-
-
-def check_context(loaded: LoadedModel, context: Context, right_mode: Mode = "windowed") -> None:
-    """Refuses what the model cannot compute; warns, once, of what it was not trained for.
-
-    Raises:
-        ValueError: On a context that the encoder cannot compute, or cannot stream.
-    """
-    loaded.config.encoder.check_context(context)
-    if right_mode == "stream" and not context.streams:
-        raise ValueError(
-            f"context {context} cannot stream: a stream needs a finite chunk and a finite left "
-            "context, as in 32/256/64"
-        )
-    if not in_menu(context, loaded.config.context):
-        _warn_once(loaded.path.parent, context, loaded.config.context)
-
-
-@cache
-def _warn_once(run: Path, context: Context, menu: ContextConfig) -> None:
-    logger.warning(
-        "context %s is outside the menu that %s was trained with (%s): expect more errors",
-        context,
-        run.name,
-        describe_menu(menu),
-    )
 
 
 def decode_batches(
@@ -104,7 +56,8 @@ def decode_batches(
     Raises:
         MemoryError: If a batch does not fit into the memory of the device, saying what to lower.
     """
-    decoder, decoded = make_decoder(loaded, method), Decoded()
+    decoder = make_decoder(loaded.model, loaded.tokenizer.tokens, method)
+    decoded = Decoded()
     device = next(loaded.model.parameters()).device
     for batch in batches:
         began = time.perf_counter()
@@ -120,6 +73,20 @@ def decode_batches(
         for cut_id, text, hypothesis in zip(batch.cut_ids, batch.texts, hypotheses, strict=True):
             heard = loaded.tokenizer.decode(hypothesis.tokens)
             decoded.utterances.append(Utterance.of_texts(cut_id, text, heard))
+    return decoded
+
+
+def decode_streams(
+    loaded: LoadedModel, cuts_path: Path, context: Context, method: str = "greedy", limit: int = 0
+) -> Decoded:
+    """Lets live streams hear the audio of a manifest; arguments as in ``evaluate``."""
+    recognizer = Recognizer.of(loaded, context, method)
+    decoded = Decoded()
+    for heard in decode_live(recognizer, islice(open_cuts(cuts_path), limit or None)):
+        decoded.compute_seconds += heard.compute_seconds
+        decoded.audio_seconds += heard.result.seconds
+        utterance = Utterance.of_texts(heard.cut.id, text_of(heard.cut), heard.result.text)
+        decoded.utterances.append(utterance)
     return decoded
 
 
@@ -141,8 +108,8 @@ def evaluate(
         cuts_path: Manifest of the set.
         set_name: Its name in folders and tables.
         context: What the encoder sees.
-        right_mode: ``windowed`` gives the words of a stream in batches, ``stream`` gives them
-            step by step (slowly: one utterance at a time), ``masked`` gives others.
+        right_mode: ``windowed`` gives the words of a stream in batches of whole utterances,
+            ``stream`` lets live streams hear the audio itself, ``masked`` gives other words.
         method: Search method.
         max_duration: Seconds of audio in a batch; by default the config's.
         limit: Only so many cuts; 0 = all.
@@ -157,10 +124,13 @@ def evaluate(
     if not Path(cuts_path).is_file():
         raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
     check_context(loaded, context, right_mode)
-    batches = eval_batches(
-        Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
-    )
-    decoded = decode_batches(loaded, batches, context, right_mode, method)
+    if right_mode == "stream":
+        decoded = decode_streams(loaded, Path(cuts_path), context, method, limit)
+    else:
+        batches = eval_batches(
+            Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
+        )
+        decoded = decode_batches(loaded, batches, context, right_mode, method)
     result = summarize(loaded, decoded, set_name, context, right_mode, method)
     folder = write_result(decode_dir or loaded.path.parent / "decode", result, decoded.utterances)
     logger.info("[%s, %s, %s] WER %s, in %s", set_name, context, right_mode, result.errors, folder)
@@ -214,9 +184,12 @@ def summarize(
 def _decode_batch(
     loaded: LoadedModel, decoder: Decoder, batch: Batch, context: Context, right_mode: Mode
 ) -> list[Hypothesis]:
-    encoder = loaded.model.encoder
-    out, lengths = encode(encoder, batch.features, batch.feature_lens, context, right_mode)
-    return decoder.decode(out, lengths)
+    assert right_mode != "stream"
+    with torch.no_grad():
+        out, lengths = loaded.model.encoder(
+            batch.features, batch.feature_lens, context=context, right_mode=right_mode
+        )
+        return decoder.decode(out, lengths)
 
 
 def _device_name(device: torch.device) -> str:

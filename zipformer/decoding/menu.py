@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from zipformer.config import ContextConfig, RunConfig
 from zipformer.context import UNLIMITED, Context, parse_contexts
+from zipformer.decoding.results import Mode
+from zipformer.training.checkpoint import LoadedModel
+
+logger = logging.getLogger(__name__)
 
 
 def choose_contexts(
@@ -67,6 +74,32 @@ def describe_menu(menu: ContextConfig) -> str:
     ]
     between = " and sizes between" if menu.policy == "continuous" else ""
     return f"{'; '.join(parts)}{between} (frames of 10 ms)"
+
+
+def check_context(loaded: LoadedModel, context: Context, right_mode: Mode = "windowed") -> None:
+    """Refuses what the model cannot compute; warns, once, of what it was not trained for.
+
+    Raises:
+        ValueError: On a context that the encoder cannot compute, or cannot stream.
+    """
+    loaded.config.encoder.check_context(context)
+    if right_mode == "stream" and not context.streams:
+        raise ValueError(
+            f"context {context} cannot stream: a stream needs a finite chunk and a finite left "
+            "context, as in 32/256/64"
+        )
+    if not in_menu(context, loaded.config.context):
+        _warn_once(loaded.path.parent, context, loaded.config.context)
+
+
+@cache
+def _warn_once(run: Path, context: Context, menu: ContextConfig) -> None:
+    logger.warning(
+        "context %s is outside the menu that %s was trained with (%s): expect more errors",
+        context,
+        run.name,
+        describe_menu(menu),
+    )
 
 
 def _complete(config: RunConfig, chunk: int | None, left: int | None, right: int | None) -> Context:

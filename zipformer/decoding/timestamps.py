@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.decoding.pieces import WORD_START, text_of
 from zipformer.decoding.protocol import SECONDS_PER_FRAME, Hypothesis
 
-WORD_START = "\u2581"  # begins the sentencepiece tokens that begin a word
 MAX_CUE_SECONDS = 6.0
 MAX_CUE_CHARACTERS = 70
 MAX_PAUSE = 1.0  # seconds without a word after which a new subtitle begins
@@ -38,15 +37,15 @@ class Word:
     confidence: float
 
 
-def words_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> list[Word]:
+def words_of(hypothesis: Hypothesis, pieces: Sequence[str]) -> list[Word]:
     """The words of a hypothesis; joined by blanks they are its text."""
     words = []
-    for first, last in _spans(hypothesis.tokens, tokenizer.tokens):
+    for first, last in _spans(hypothesis.tokens, pieces):
         log_probs = hypothesis.log_probs[first:last]
         start, final = hypothesis.frames[first], hypothesis.frames[last - 1]
         confidence = math.exp(sum(log_probs) / len(log_probs))
         # More than one if tokens reach over blanks, none if there is nothing but a word's start.
-        for text in tokenizer.decode(hypothesis.tokens[first:last]).split():
+        for text in text_of(hypothesis.tokens[first:last], pieces).split():
             words.append(
                 Word(
                     text=text,

@@ -12,12 +12,13 @@ from torch import Tensor
 from zipformer.context import Context
 from zipformer.data.features import extract
 from zipformer.decoding.audio import read_audio
-from zipformer.decoding.evaluate import check_context, make_decoder
-from zipformer.decoding.streams import encode_stream
+from zipformer.decoding.menu import check_context
+from zipformer.decoding.methods import make_decoder
 from zipformer.decoding.timestamps import Word, words_of
+from zipformer.streaming import Recognizer
 from zipformer.training.checkpoint import LoadedModel
 
-LONG_SECONDS = 60.0  # longer audio is taken chunk by chunk where the context allows it
+LONG_SECONDS = 60.0  # longer audio is heard as a stream where the context allows it
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Transcriber:
         check_context(loaded, context)
         self.loaded = loaded
         self.context = context
-        self.decoder = make_decoder(loaded)
+        self.decoder = make_decoder(loaded.model, loaded.tokenizer.tokens)
         self.device = next(loaded.model.parameters()).device
 
     def file(self, path: Path) -> Transcript:
@@ -75,18 +76,21 @@ class Transcriber:
 
     @torch.no_grad()
     def words(self, samples: Tensor) -> list[Word]:
-        """The words in (N,) samples at the model's sample rate, full scale at +-1."""
-        config = self.loaded.config
-        features = extract(samples[None], config.data.sample_rate, config.encoder.num_features)
-        encoded = self._encode(features.to(self.device))
-        lengths = torch.tensor([len(encoded)], device=self.device)
-        hypothesis = self.decoder.decode(encoded[None], lengths)[0]
-        return words_of(hypothesis, self.loaded.tokenizer)
+        """The words in (N,) samples at the model's sample rate, full scale at +-1.
 
-    def _encode(self, features: Tensor) -> Tensor:
-        """(T, num_features) -> (T', D); a stream holds little memory, so an hour is no problem."""
-        encoder = self.loaded.model.encoder
-        if self.context.streams and len(features) > 100 * LONG_SECONDS:
-            return encode_stream(encoder, features, self.context)
+        An hour is no problem where the context streams: a stream holds little memory.
+        """
+        config, tokens = self.loaded.config, self.loaded.tokenizer.tokens
+        rate = config.data.sample_rate
+        if self.context.streams and len(samples) > rate * LONG_SECONDS:
+            return self._stream_words(samples)
+        features = extract(samples[None], rate, config.encoder.num_features).to(self.device)
         lengths = torch.tensor([len(features)], device=self.device)
-        return encoder(features[None], lengths, context=self.context)[0][0]
+        out, out_lengths = self.loaded.model.encoder(features[None], lengths, self.context)
+        return words_of(self.decoder.decode(out, out_lengths)[0], tokens)
+
+    def _stream_words(self, samples: Tensor) -> list[Word]:
+        stream = Recognizer.of(self.loaded, self.context).open()
+        for piece in samples.split(self.loaded.config.data.sample_rate):
+            stream.push(piece)
+        return stream.close().words

@@ -61,6 +61,24 @@ class EncoderState:
         joined = iter([torch.cat(parts) for parts in zip(*columns, strict=True)])
         return states[0]._map(lambda _: next(joined))
 
+    def pack(self) -> Tensor:
+        """(B, S), everything but ``processed`` in one row for each stream."""
+        return torch.cat([x.flatten(1) for x in self._tensors() if x.is_floating_point()], dim=1)
+
+    @staticmethod
+    def unpack(packed: Tensor, processed: Tensor, like: EncoderState) -> EncoderState:
+        """The states that ``pack`` made (B, S) of, with (B,) ``processed``.
+
+        Args:
+            packed: From states of the same shapes as ``like``.
+            processed: (B,) int64.
+            like: States of any number of streams.
+        """
+        shapes = [x.shape[1:] for x in like._tensors() if x.is_floating_point()]
+        parts = packed.split([shape.numel() for shape in shapes], dim=1)
+        tensors = iter([x.unflatten(1, s) for x, s in zip(parts, shapes, strict=True)])
+        return like._map(lambda x: next(tensors) if x.is_floating_point() else processed)
+
     def _tensors(self) -> list[Tensor]:
         found: list[Tensor] = []
         self._map(lambda x: found.append(x) or x)  # type: ignore[func-returns-value]

@@ -1,0 +1,97 @@
+"""A test set as live streams: audio in, in real chunks, many streams in one batched step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from lhotse.cut import Cut
+
+from zipformer.context import FRAME_MS
+from zipformer.data.loader import check_audio
+from zipformer.data.manifests import UNREADABLE, source_of
+from zipformer.streaming import Recognizer, Stream, StreamResult
+
+AT_ONCE = 16  # streams
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a stream heard.
+
+    Args:
+        cut: Its audio.
+        result: The words.
+        compute_seconds: Its share of the time that features, encoder and search took.
+    """
+
+    cut: Cut
+    result: StreamResult
+    compute_seconds: float
+
+
+@dataclass
+class _Live:
+    cut: Cut
+    samples: np.ndarray
+    stream: Stream
+    position: int = 0
+    seconds: float = 0.0
+
+
+def decode_live(
+    recognizer: Recognizer, cuts: Iterable[Cut], at_once: int = AT_ONCE
+) -> Iterator[Heard]:
+    """Lets streams hear cuts, each a chunk of audio at a time; when one ends the next one joins.
+
+    Args:
+        recognizer: At the context to use.
+        cuts: With recordings; stored features are not used.
+        at_once: Streams that are open at the same time.
+
+    Yields:
+        Results, in the order in which the streams end.
+
+    Raises:
+        ValueError: If a cut has no audio, another sample rate, or cannot be read, naming it.
+    """
+    piece = recognizer.context.chunk * recognizer.sample_rate * FRAME_MS // 1000
+    waiting, live = iter(cuts), list[_Live]()
+    while True:
+        for cut in waiting:
+            live.append(_Live(cut, _load(cut, recognizer.sample_rate), recognizer.open()))
+            if len(live) >= at_once:
+                break
+        if not live:
+            return
+        began = time.perf_counter()
+        for each in live:
+            each.stream.accept(each.samples[each.position : each.position + piece])
+            each.position += piece
+        recognizer.advance([each.stream for each in live])
+        ended = [each for each in live if each.position >= len(each.samples)]
+        results = recognizer.close([each.stream for each in ended])
+        share = (time.perf_counter() - began) / len(live)
+        for each in live:
+            each.seconds += share
+        for each, result in zip(ended, results, strict=True):
+            yield Heard(each.cut, result, each.seconds)
+        live = [each for each in live if not each.stream.closed]
+
+
+def _load(cut: Cut, sample_rate: int) -> np.ndarray:
+    if not cut.has_recording:
+        raise ValueError(
+            f"cut {cut.id} has features but no recording: a stream needs the audio itself; "
+            "decode with --right-mode windowed, which gives the same words"
+        )
+    check_audio(cut, sample_rate)
+    try:
+        audio = cut.load_audio()
+    except UNREADABLE as error:
+        raise ValueError(
+            f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__})"
+        ) from error
+    return audio.mean(axis=0)

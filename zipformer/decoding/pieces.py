@@ -1,0 +1,34 @@
+"""Text from the pieces of a vocabulary, without the model that cut them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+WORD_START = "\u2581"  # stands for the blank before a word
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_SILENT = {"<blk>", "<sos/eos>", "<unk>"}
+
+
+def text_of(ids: Sequence[int], pieces: Sequence[str]) -> str:
+    """The text that tokens write.
+
+    Args:
+        ids: Tokens.
+        pieces: The piece of every token id; ``<0xE4>`` stands for a byte of UTF-8.
+
+    Returns:
+        The text, without a blank at its beginning.
+
+    Example:
+        >>> text_of([1, 2, 1], ["<blk>", "\u2581one", "s"])
+        'ones one'
+    """
+    written = bytearray()
+    for piece in (pieces[i] for i in ids):
+        byte = _BYTE.fullmatch(piece)
+        if byte:
+            written.append(int(byte[1], 16))
+        elif piece not in _SILENT:
+            written += piece.replace(WORD_START, " ").encode()
+    return written.decode(errors="replace").lstrip(" ")

@@ -1,0 +1,103 @@
+"""Features of audio that is still arriving, equal to those of the whole utterance.
+
+Frame t covers the samples from 160 t - 120 to 160 t + 280 (at 16 kHz). Where that reaches beyond
+an end of the audio the samples are mirrored there: at the beginning once enough of them are known,
+at the end when the input is said to have ended. Only samples that a later frame needs are kept.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+
+import numpy as np
+import torch
+from lhotse import Fbank
+from torch import Tensor
+
+from zipformer.data.features import FRAME_SECONDS, extract, make_extractor
+
+
+class FeatureStream:
+    """Turns samples into features as they come.
+
+    Args:
+        sample_rate: In Hz.
+        num_features: Mel filters.
+    """
+
+    def __init__(self, sample_rate: int = 16000, num_features: int = 80) -> None:
+        self.sample_rate, self.num_features = sample_rate, num_features
+        self._shift = round(FRAME_SECONDS * sample_rate)
+        self._length = round(0.025 * sample_rate)
+        self._mirrored = (self._length - self._shift) // 2  # samples of frame 0 before the audio
+        self._pieces: list[np.ndarray] = []  # from the beginning of the next frame on
+        self._size = 0  # samples in the pieces
+        self._total = 0
+        self._taken = 0
+        self._ended = False
+
+    @property
+    def num_samples(self) -> int:
+        """Samples heard so far."""
+        return self._total
+
+    @property
+    def ready(self) -> int:
+        """Frames that ``take`` would return."""
+        if self._ended:
+            return self._num_frames() - self._taken
+        front = 0 if self._taken else self._mirrored
+        return max(0, (self._size + front - self._length) // self._shift + 1)
+
+    def accept(self, samples: np.ndarray) -> None:
+        """Adds (N,) float32 samples in [-1, 1]; N may be anything."""
+        assert not self._ended, "the input has ended"
+        if len(samples):
+            self._pieces.append(samples)
+            self._size += len(samples)
+            self._total += len(samples)
+
+    def finish(self) -> None:
+        """Says that the input has ended: the last frames are ready now."""
+        self._ended = True
+
+    def take(self) -> Tensor:
+        """The features of all frames that are ready and were not taken before.
+
+        Returns:
+            (n, num_features) float32.
+        """
+        count = self.ready
+        if count <= 0:
+            return torch.zeros(0, self.num_features)
+        samples = np.concatenate([*self._pieces, np.zeros(0, np.float32)])
+        if self._ended and not self._taken:
+            self._keep(samples[:0])
+            features = extract(samples, self.sample_rate, self.num_features)
+        else:
+            if not self._taken:
+                samples = np.concatenate([samples[: self._mirrored][::-1], samples])
+            if self._ended:
+                missing = (count - 1) * self._shift + self._length - len(samples)
+                samples = np.concatenate([samples, samples[len(samples) - missing :][::-1]])
+            self._keep(samples[count * self._shift :])
+            wave = torch.from_numpy(samples[: (count - 1) * self._shift + self._length])
+            extractor = _inner_extractor(self.sample_rate, self.num_features)
+            features = extractor.extract(wave, self.sample_rate)
+        self._taken += count
+        return features
+
+    def _num_frames(self) -> int:
+        """Of the whole audio: one for every 10 ms, rounded; at least one, as ``extract`` does."""
+        return max(1, (self._total + self._shift // 2) // self._shift)
+
+    def _keep(self, samples: np.ndarray) -> None:
+        self._pieces, self._size = [samples.copy()], len(samples)
+
+
+@lru_cache(maxsize=4)
+def _inner_extractor(sample_rate: int, num_features: int) -> Fbank:
+    with warnings.catch_warnings():  # that features would not fit the recording: here they do
+        warnings.simplefilter("ignore")
+        return make_extractor(sample_rate, num_features, mirror_ends=False)

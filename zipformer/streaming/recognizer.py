@@ -1,0 +1,206 @@
+"""Recognises many live streams at once, chunk by chunk, in batched steps.
+
+    recognizer = Recognizer.from_checkpoint("exp/digits/unified", Context(32, 256, 64))
+    stream = recognizer.open()
+    for samples in microphone:
+        stream.push(samples)
+        print(stream.text + stream.provisional)
+    print(stream.close().text)
+
+A step takes chunk + right + 13 frames of a stream and moves on by the chunk. Whoever serves many
+streams lets each ``accept`` its audio and calls ``step``, which takes one step of every stream that
+has enough. The words are those that decoding the whole utterance gives (``right_mode =
+"windowed"``), however the audio is cut and whoever else is in the batch.
+
+Letters: B streams, C chunk and R right context in frames of 10 ms, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zipformer.context import FRONTEND_LOOKAHEAD, Context
+from zipformer.decoding.menu import check_context
+from zipformer.decoding.methods import make_decoder
+from zipformer.model import Transducer
+from zipformer.nn.encoder import EncoderState
+from zipformer.streaming.stream import Stream, StreamResult
+from zipformer.training.checkpoint import LoadedModel, load_model
+
+
+class Recognizer:
+    """A model at one context, ready for streams.
+
+    Args:
+        model: In evaluation mode, on the device to use.
+        tokens: The piece of every token id.
+        context: A finite chunk and left context; any right context.
+        method: How to search; ``<unk>`` is treated as blank.
+        sample_rate: Of the audio that the model was trained on.
+
+    Raises:
+        ValueError: If the context cannot stream or this encoder cannot compute it, or ``tokens``
+            are of another vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: Transducer,
+        tokens: Sequence[str],
+        context: Context,
+        method: str = "greedy",
+        sample_rate: int = 16000,
+    ) -> None:
+        if len(tokens) != model.vocab_size:
+            raise ValueError(f"{len(tokens)} tokens, but the model knows {model.vocab_size}")
+        self.model = model.eval()
+        self.tokens = list(tokens)
+        self.context = context
+        self.sample_rate = sample_rate
+        self.num_features = model.encoder.config.num_features
+        self._fresh = model.encoder.initial_state(1, context)  # refuses what cannot stream
+        self.decoder = make_decoder(model, tokens, method)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: Path | str,
+        context: Context,
+        device: str | torch.device = "cpu",
+        method: str = "greedy",
+        **which: Any,
+    ) -> Recognizer:
+        """The newest model of a run, or one file.
+
+        Args:
+            path: Folder of a run, or a checkpoint with ``bpe.model`` beside it.
+            context: As above. A warning is logged if the model was not trained for it.
+            device: Where to compute.
+            method: How to search.
+            which: ``epoch``, ``avg``, ... as in ``load_model``.
+
+        Raises:
+            FileNotFoundError: If there is no such checkpoint.
+            ValueError: As above, and on a damaged file.
+        """
+        return cls.of(load_model(Path(path), device=device, **which), context, method)
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, context: Context, method: str = "greedy") -> Recognizer:
+        """A loaded model as a recognizer; arguments and errors as above."""
+        check_context(loaded, context, "stream")
+        rate = loaded.config.data.sample_rate
+        return cls(loaded.model, loaded.tokenizer.tokens, context, method, rate)
+
+    @property
+    def step_frames(self) -> int:
+        """Feature frames that a step takes: C + R + 13."""
+        return self.context.window + FRONTEND_LOOKAHEAD
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of one stream's encoder state; the same after a second and after an hour."""
+        packed = self._fresh.pack()
+        return packed.numel() * packed.element_size()
+
+    def open(self) -> Stream:
+        """A stream that has heard nothing yet."""
+        return Stream(self)
+
+    def step(self, streams: Iterable[Stream]) -> list[Stream]:
+        """Takes one step of every given stream that has heard enough, all in one batch.
+
+        Returns:
+            The streams that moved on.
+        """
+        ready = [s for s in streams if not s.closed and s.waiting_frames >= self.step_frames]
+        if ready:
+            self._step(ready)
+        return ready
+
+    def advance(self, streams: Iterable[Stream]) -> None:
+        """Steps until none of the streams has heard enough for another one."""
+        remaining = list(streams)
+        while remaining:
+            remaining = self.step(remaining)
+
+    def close(self, streams: Sequence[Stream]) -> list[StreamResult]:
+        """Ends the input of streams; what is left of them is recognised in one batch."""
+        closing = [s for s in streams if not s.closed]
+        for stream in closing:
+            stream.audio.finish()
+        self.advance(closing)
+        if closing:
+            self._flush(closing)
+        return [s.result for s in streams]
+
+    @torch.inference_mode()
+    def look_ahead(self, search_state: Any, right: Tensor | None) -> list[int]:
+        """Tokens that may follow what is final, from (R / 4, D) encodings of right context."""
+        if right is not None:
+            lengths = torch.tensor([len(right)], device=right.device)
+            search_state = self.decoder.step(right[None], lengths, search_state)
+        return self.decoder.hypotheses(search_state)[0].tokens
+
+    @torch.inference_mode()
+    def _step(self, streams: Sequence[Stream]) -> None:
+        for stream in streams:
+            stream.frames = torch.cat([stream.frames, stream.audio.take()])
+        window = torch.stack([s.frames[: self.step_frames] for s in streams])
+        out, encoder_state = self.model.encoder.step(
+            self._on_device(window), self._encoder_state(streams), self.context, with_right=True
+        )
+        chunk = self.context.chunk
+        for stream, packed in zip(streams, encoder_state.pack(), strict=True):
+            stream.encoder_state = packed.clone()  # a view would keep the whole batch
+            stream.processed += chunk // 2
+            stream.frames = stream.frames[chunk:].clone()
+        right = out[:, chunk // 4 :].unbind() if self.context.right else None
+        lengths = torch.full((len(streams),), chunk // 4, device=out.device)
+        self._search(streams, out[:, : chunk // 4], lengths, right)
+
+    @torch.inference_mode()
+    def _flush(self, streams: Sequence[Stream]) -> None:
+        rest = [torch.cat([s.frames, s.audio.take()]) for s in streams]
+        features = torch.nn.utils.rnn.pad_sequence(rest, batch_first=True)
+        lengths = self._on_device(torch.tensor([len(r) for r in rest]))
+        out, out_lengths = self.model.encoder.flush(
+            self._on_device(features), lengths, self._encoder_state(streams), self.context
+        )
+        self._search(streams, out, out_lengths, None)
+        for stream in streams:
+            stream.add(self.decoder.hypotheses(stream.search_state)[0], None)
+            stream.finish()
+
+    def _search(
+        self,
+        streams: Sequence[Stream],
+        out: Tensor,
+        lengths: Tensor,
+        right: Sequence[Tensor] | None,
+    ) -> None:
+        """Goes on with (B, T, D) encodings, (B,) of them valid."""
+        states = [self._search_state(s) for s in streams]
+        state = self.decoder.step(out, lengths, type(states[0]).cat(states))
+        found, state = self.decoder.take(state)
+        for i, stream in enumerate(streams):
+            stream.search_state = state.select([i])
+            stream.add(found[i], None if right is None else right[i].clone())
+
+    def _encoder_state(self, streams: Sequence[Stream]) -> EncoderState:
+        fresh = self._fresh.pack()[0]
+        packed = [fresh if s.encoder_state is None else s.encoder_state for s in streams]
+        processed = self._on_device(torch.tensor([s.processed for s in streams]))
+        return EncoderState.unpack(torch.stack(packed), processed, like=self._fresh)
+
+    def _search_state(self, stream: Stream) -> Any:
+        fresh = stream.search_state is None
+        return self.decoder.initial_state(1) if fresh else stream.search_state
+
+    def _on_device(self, x: Tensor) -> Tensor:
+        return x.to(self._fresh.processed.device, non_blocking=True)
