@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 
 WORD_START = "\u2581"  # stands for the blank before a word
@@ -31,4 +32,5 @@ def text_of(ids: Sequence[int], pieces: Sequence[str]) -> str:
             written.append(int(byte[1], 16))
         elif piece not in _SILENT:
             written += piece.replace(WORD_START, " ").encode()
-    return written.decode(errors="replace").lstrip(" ")
+    # Bytes that do not complete a character yet wait for those that follow.
+    return getincrementaldecoder("utf-8")("replace").decode(bytes(written)).lstrip(" ")
