@@ -14,6 +14,12 @@ settings.load_profile("project")
 GOLDEN = Path(__file__).parent / "assets" / "golden"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="all 200 test strings of the digits, not only 20"
+    )
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test starts from the same random state."""
@@ -27,6 +33,7 @@ def golden() -> Path:
 
 
 @pytest.fixture(scope="session")
-def digit_strings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifest of 20 strings of spoken digits."""
-    return write_strings(tmp_path_factory.mktemp("digits"))
+def digit_strings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of 20 strings of spoken digits; of the recipe's whole test set with --full."""
+    count = 200 if request.config.getoption("--full") else 20
+    return write_strings(tmp_path_factory.mktemp("digits"), count)

@@ -140,6 +140,21 @@ def test_without_right_context_nothing_is_provisional(loaded: LoadedModel) -> No
     assert stream.text and stream.provisional == ""
 
 
+@pytest.mark.parametrize("context", [Context(32, 256, 0), Context(64, 256, 128)], ids=str)
+def test_a_traced_step_hears_the_same(context: Context) -> None:
+    plain, traced = (Recognizer.of(trained(), context, traced=t) for t in (False, True))
+    results = []
+    for recognizer in (plain, traced):
+        streams = [recognizer.open() for _ in range(5)]
+        for turn in range(8):  # batches of 5, 4 and 3 streams, with different pasts
+            for i, stream in enumerate(streams[: 5 - turn // 3]):
+                stream.accept(sound(0.7, seed=10 * turn + i))
+            recognizer.advance(streams)
+        results.append([s.encoder_state for s in streams])
+    for found, wanted in zip(results[1], results[0], strict=True):
+        assert (found - wanted).abs().max() <= 10 * ENCODER  # keys and values reach a hundred
+
+
 @torch.no_grad()
 def test_right_context_looks_as_if_it_belonged_to_the_chunk() -> None:
     encoder, features = expressive_encoder(), 3 * torch.randn(2, 128 + 13, 80)
