@@ -14,6 +14,7 @@ from zipformer.decoding import options
 from zipformer.decoding.compare import Entry, make_table, to_markdown
 from zipformer.decoding.evaluate import evaluate
 from zipformer.decoding.menu import check_context, choose_contexts
+from zipformer.decoding.methods import method_name
 
 
 def main() -> None:
@@ -23,23 +24,10 @@ def main() -> None:
     options.add_model_options(parser)
     options.add_context_options(parser)
     parser.add_argument("--contexts", help="several, as in 'full 32/256/0 32/256/64'")
-    parser.add_argument(
-        "--right-mode",
-        type=options.parse_modes,
-        default=["windowed"],
-        help="windowed (what a stream gives; the default), stream (live streams hear the audio),"
-        " masked (cheaper, but no stream gives it), or several, separated by commas",
-    )
-    parser.add_argument(
-        "--stream",
-        dest="right_mode",
-        action="store_const",
-        const=["stream"],
-        help="the same as --right-mode stream: audio in, chunk by chunk, as a live stream",
-    )
+    options.add_mode_options(parser)
     parser.add_argument("--sets", help="names in the run's config, or name=manifest (default: all)")
     parser.add_argument("--max-duration", type=float, help="seconds of audio in a batch")
-    parser.add_argument("--method", default="greedy", help="search method (default: greedy)")
+    options.add_search_options(parser)
     args = parser.parse_args()
     with options.for_people():
         loaded = options.load(args)
@@ -47,6 +35,7 @@ def main() -> None:
         sets = options.choose_sets(loaded.config, args.sets)
         for context, mode in product(contexts, args.right_mode):
             check_context(loaded, context, mode)
+        method = method_name(args.method, args.beam)
         run = loaded.path.resolve().parent
         print(f"{loaded.label} of {run}, {loaded.steps} training steps")
         entries = []
@@ -54,9 +43,7 @@ def main() -> None:
             print(f"context {context}: {context.describe()}")
             for mode in args.right_mode:
                 for name, path in sets.items():
-                    result = evaluate(
-                        loaded, path, name, context, mode, args.method, args.max_duration
-                    )
+                    result = evaluate(loaded, path, name, context, mode, method, args.max_duration)
                     entries.append(Entry(run.name, result, path))
                     print(
                         f"  [{name}, {mode}] WER {result.errors}, RTF {result.rtf:.4f}", flush=True

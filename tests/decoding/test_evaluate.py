@@ -11,7 +11,9 @@ from decoding.tiny_run import tiny_run, write_cuts
 
 from zipformer.context import Context
 from zipformer.decoding import evaluate as module
+from zipformer.decoding.beam_search import ModifiedBeamSearch
 from zipformer.decoding.evaluate import evaluate
+from zipformer.decoding.methods import BEAM_SEARCH, make_decoder, method_name
 from zipformer.decoding.results import read_result
 from zipformer.training.checkpoint import LoadedModel
 
@@ -54,6 +56,26 @@ def test_stream_and_batch_hear_the_same_words_and_masked_others(
         assert result.right_mode == mode and result.streamable == (mode != "masked")
         words[mode] = (tmp_path / result.folder / "recogs.txt").read_text()
     assert words["stream"] == words["windowed"] != words["masked"]
+
+
+def test_beam_search_is_filed_under_its_beam_and_hears_the_same_in_a_stream(
+    loaded: LoadedModel, cuts: Path, tmp_path: Path
+) -> None:
+    words = {}
+    for mode, method in (("windowed", BEAM_SEARCH), ("stream", method_name(BEAM_SEARCH, 4))):
+        evaluate(loaded, cuts, "clean", Context(32, 128, 64), mode, method, decode_dir=tmp_path)
+        folder = f"clean_modified_beam_search-beam4_32-128-64_{mode}_epoch1-avg1"
+        words[mode] = (tmp_path / folder / "recogs.txt").read_text()
+    assert words["stream"] == words["windowed"]
+
+
+def test_the_beam_of_the_name_is_the_beam_of_the_search(loaded: LoadedModel) -> None:
+    tokens = loaded.tokenizer.tokens
+    decoder = make_decoder(loaded.model, tokens, method_name(BEAM_SEARCH, 7))
+    assert isinstance(decoder, ModifiedBeamSearch)
+    assert (decoder.beam, decoder.unk_id) == (7, loaded.tokenizer.unk_id)
+    with pytest.raises(ValueError, match="beam 0"):
+        make_decoder(loaded.model, tokens, method_name(BEAM_SEARCH, 0))
 
 
 def test_without_a_folder_it_lies_beside_the_checkpoint(loaded: LoadedModel, cuts: Path) -> None:
@@ -99,7 +121,7 @@ def test_a_set_without_reference_words_has_no_error_rate(
 
 
 def test_an_unknown_method_is_refused(loaded: LoadedModel, cuts: Path) -> None:
-    with pytest.raises(ValueError, match="there is: greedy"):
+    with pytest.raises(ValueError, match="there are: greedy, modified_beam_search"):
         evaluate(loaded, cuts, "clean", Context.full(), method="guess")
 
 

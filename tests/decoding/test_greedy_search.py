@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import torch
+from decoding.talkative_heads import UNK, assert_same, frames, talkative_heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import ROUNDING
 from torch import Tensor
 
 from zipformer.decoding.greedy_search import GreedySearch, GreedyState
-from zipformer.heads.joiner import Joiner
-from zipformer.heads.predictor import StatelessPredictor
-
-V, D, UNK = 7, 6, 2
 
 
 def talkative_search(unk_id: int | None = UNK, seed: int = 0) -> GreedySearch:
-    """Weights large enough that every token, blanks, and the history matter."""
-    generator = torch.Generator().manual_seed(seed)
-    predictor, joiner = StatelessPredictor(V, 8).eval(), Joiner(D, 8, 9, V).eval()
-    with torch.no_grad():
-        for p in (*predictor.parameters(), *joiner.parameters()):
-            p.copy_(torch.randn(p.shape, generator=generator))
-    return GreedySearch(predictor, joiner, unk_id=unk_id)
-
-
-def frames(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, D, generator=torch.Generator().manual_seed(seed))
+    return GreedySearch(*talkative_heads(seed), unk_id=unk_id)
 
 
 @torch.no_grad()
@@ -43,12 +30,6 @@ def frame_by_frame(search: GreedySearch, encoded: Tensor) -> tuple[list[int], li
             times.append(t)
             scores.append(float(log_probs[best]))
     return tokens, times, scores
-
-
-def assert_same(found: list, wanted: list) -> None:
-    for a, b in zip(found, wanted, strict=True):
-        assert (a.tokens, a.frames) == (b.tokens, b.frames)
-        torch.testing.assert_close(a.log_probs, b.log_probs, atol=ROUNDING, rtol=ROUNDING)
 
 
 def test_it_takes_the_best_token_of_every_frame_given_those_before() -> None:

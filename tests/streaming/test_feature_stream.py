@@ -77,6 +77,7 @@ def test_only_what_later_frames_need_is_kept() -> None:
         stream.accept(sound(1600))
         stream.take()
         assert sum(len(piece) for piece in stream._pieces) < 400
+        assert all(piece.base is None for piece in stream._pieces)  # no view of more
     assert stream.num_samples == 160_000
 
 

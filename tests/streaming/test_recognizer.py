@@ -21,6 +21,7 @@ from trained_digits import CHECKPOINT, read_strings, trained
 from zipformer import Context, EncoderState
 from zipformer.data.features import extract
 from zipformer.decoding import greedy
+from zipformer.decoding.methods import METHODS, make_decoder
 from zipformer.decoding.protocol import Hypothesis
 from zipformer.streaming import Recognizer, Stream
 from zipformer.training.checkpoint import LoadedModel
@@ -94,6 +95,21 @@ def test_a_trained_model_hears_in_a_stream_what_it_is_scored_on(
         assert stream.text == trained().tokenizer.decode(wanted.tokens)
         assert [w.text for w in stream.result.words] == stream.text.split()
         assert all(0 < w.confidence <= 1 for w in stream.result.words)
+
+
+@pytest.mark.parametrize("context", CONTEXTS[:2], ids=str)
+def test_beam_search_on_a_stream_hears_what_it_hears_at_once(
+    digit_strings: Path, context: Context
+) -> None:
+    context = Context(context.chunk, 256, context.right)
+    recognizer = Recognizer.of(trained(), context, "modified_beam_search")
+    for cut in read_strings(digit_strings)[:4]:
+        samples, stream = cut.load_audio()[0], recognizer.open()
+        features = extract(samples)[None]
+        with torch.no_grad():
+            encoded = trained().model.encoder(features, torch.tensor([len(features[0])]), context)
+        wanted = recognizer.decoder.decode(*encoded)[0]
+        assert heard(stream, samples, [3000, 7000]) == (wanted.tokens, wanted.frames)
 
 
 def test_streams_that_join_wait_and_leave_change_nothing_for_others(loaded: LoadedModel) -> None:
@@ -178,15 +194,27 @@ def test_looking_at_provisional_words_changes_nothing(loaded: LoadedModel) -> No
 
 def test_a_long_stream_needs_no_more_memory_than_a_short_one(loaded: LoadedModel) -> None:
     recognizer = Recognizer.of(loaded, Context(32, 128, 64))
-    stream, sizes = recognizer.open(), set()
+    stream, other, sizes = recognizer.open(), recognizer.open(), set()
     for i in range(30):
-        stream.push(sound(1.0 if i % 2 else 10.0, seed=i))
+        other.accept(sound(2.0))
+        stream.accept(sound(1.0 if i % 2 else 10.0, seed=i))
+        recognizer.advance([stream, other])
         assert stream.waiting_frames < recognizer.step_frames
         state = stream.encoder_state
         assert state is not None and state.untyped_storage().nbytes() == recognizer.state_bytes
         assert stream.frames.untyped_storage().nbytes() <= 4 * 80 * 2000
         sizes.add(sum(getattr(stream.search_state, n).nbytes for n in vars(stream.search_state)))
     assert len(sizes) == 1
+
+
+def test_a_step_is_taken_as_soon_as_its_last_frame_is_complete(loaded: LoadedModel) -> None:
+    recognizer = Recognizer.of(loaded, Context(32, 128, 64))
+    stream = recognizer.open()
+    needed = (recognizer.step_frames - 1) * 160 + 280  # the last frame ends there
+    stream.push(sound(2.0)[: needed - 1])
+    assert stream.processed == 0
+    stream.push(sound(2.0)[needed - 1 : needed])
+    assert stream.processed == 16
 
 
 def test_a_forgotten_stream_is_gone(loaded: LoadedModel) -> None:
@@ -238,7 +266,7 @@ def test_lists_and_tensors_and_doubles_are_samples_too(loaded: LoadedModel) -> N
 def test_what_was_pushed_may_be_overwritten_afterwards(loaded: LoadedModel) -> None:
     stream, samples = Recognizer.of(loaded, CONTEXTS[1]).open(), sound(1.5)
     buffer = samples.copy()
-    stream.push(buffer)
+    stream.accept(buffer)
     buffer[:] = 0
     assert stream.close().tokens == whole(loaded, samples, CONTEXTS[1]).tokens
 
@@ -305,6 +333,9 @@ def test_no_tensor_of_a_state_stays_behind_on_another_device(loaded: LoadedModel
     model, context = loaded.model, Context(32, 128, 64)
     state = model.encoder.initial_state(2, context)
     assert {t.device.type for t in state.to("meta")._tensors()} == {"meta"}
+    for method in METHODS:
+        search = make_decoder(model, loaded.tokenizer.tokens, method).initial_state(2)
+        assert {t.device.type for t in vars(search.to("meta")).values()} == {"meta"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

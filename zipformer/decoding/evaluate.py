@@ -17,7 +17,7 @@ from zipformer.data.loader import Batch, eval_batches
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.decoding.live import decode_live
 from zipformer.decoding.menu import check_context
-from zipformer.decoding.methods import make_decoder
+from zipformer.decoding.methods import make_decoder, method_name
 from zipformer.decoding.protocol import Decoder, Hypothesis
 from zipformer.decoding.provenance import git_commit
 from zipformer.decoding.results import Mode, Result, is_streamable, write_result
@@ -110,7 +110,7 @@ def evaluate(
         context: What the encoder sees.
         right_mode: ``windowed`` gives the words of a stream in batches of whole utterances,
             ``stream`` lets live streams hear the audio itself, ``masked`` gives other words.
-        method: Search method.
+        method: Search method, as ``make_decoder`` knows it.
         max_duration: Seconds of audio in a batch; by default the config's.
         limit: Only so many cuts; 0 = all.
         decode_dir: Where the folder goes; ``decode`` beside the checkpoint by default.
@@ -124,6 +124,7 @@ def evaluate(
     if not Path(cuts_path).is_file():
         raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
     check_context(loaded, context, right_mode)
+    method = method_name(method)
     if right_mode == "stream":
         decoded = decode_streams(loaded, Path(cuts_path), context, method, limit)
     else:

@@ -13,6 +13,7 @@ from typing import get_args
 import torch
 
 from zipformer.config import RunConfig
+from zipformer.decoding.methods import METHODS
 from zipformer.decoding.results import Mode
 from zipformer.training.checkpoint import LoadedModel, load_model
 
@@ -42,6 +43,34 @@ def add_context_options(parser: ArgumentParser) -> None:
     parser.add_argument("--chunk", type=int, help=f"{note}; -1 = whole utterance (the default)")
     parser.add_argument("--left", type=int, help=f"{note} of history; -1 = unlimited")
     parser.add_argument("--right", type=int, help=f"{note} of look-ahead beyond the chunk")
+
+
+def add_mode_options(parser: ArgumentParser) -> None:
+    """How right context is computed."""
+    parser.add_argument(
+        "--right-mode",
+        type=parse_modes,
+        default=["windowed"],
+        help="windowed (what a stream gives; the default), stream (live streams hear the audio),"
+        " masked (cheaper, but no stream gives it), or several, separated by commas",
+    )
+    parser.add_argument(
+        "--stream",
+        dest="right_mode",
+        action="store_const",
+        const=["stream"],
+        help="the same as --right-mode stream: audio in, chunk by chunk, as a live stream",
+    )
+
+
+def add_search_options(parser: ArgumentParser) -> None:
+    """How words are searched."""
+    parser.add_argument(
+        "--method", choices=METHODS, default="greedy", help="search method (default: greedy)"
+    )
+    parser.add_argument(
+        "--beam", type=int, default=4, help="hypotheses in modified_beam_search (default: 4)"
+    )
 
 
 def load(options: Namespace) -> LoadedModel:
