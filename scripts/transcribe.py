@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from zipformer.decoding import options
 from zipformer.decoding.menu import choose_contexts
+from zipformer.decoding.methods import method_name
 from zipformer.decoding.timestamps import to_srt
 from zipformer.decoding.transcribe import Transcriber
 
@@ -23,6 +24,7 @@ def main() -> None:
     options.add_model_options(parser)
     parser.add_argument("files", type=Path, nargs="+", help="wav, flac, mp3, ogg, opus, ...")
     options.add_context_options(parser)
+    options.add_search_options(parser)
     parser.add_argument("--srt", action="store_true", help="subtitles, beside each file as .srt")
     parser.add_argument("--json", action="store_true", help="print one JSON object a file")
     args = parser.parse_args()
@@ -31,7 +33,7 @@ def main() -> None:
         loaded = options.load(args)
         context = choose_contexts(loaded.config, None, args.chunk, args.left, args.right)[0]
         print(f"{loaded.label}, {context.describe()}", file=sys.stderr)
-        transcriber = Transcriber(loaded, context)
+        transcriber = Transcriber(loaded, context, method_name(args.method, args.beam))
         for path in args.files:
             try:
                 transcript = transcriber.file(path)

@@ -50,16 +50,18 @@ class Transcriber:
     Args:
         loaded: The model, on the device to use.
         context: What the encoder sees. A warning is logged if it was not trained for that.
+        method: How to search, as ``make_decoder`` knows it.
 
     Raises:
         ValueError: On a context that the model cannot compute.
     """
 
-    def __init__(self, loaded: LoadedModel, context: Context) -> None:
+    def __init__(self, loaded: LoadedModel, context: Context, method: str = "greedy") -> None:
         check_context(loaded, context)
+        self.method = method
         self.loaded = loaded
         self.context = context
-        self.decoder = make_decoder(loaded.model, loaded.tokenizer.tokens)
+        self.decoder = make_decoder(loaded.model, loaded.tokenizer.tokens, method)
         self.device = next(loaded.model.parameters()).device
 
     def file(self, path: Path) -> Transcript:
@@ -90,7 +92,7 @@ class Transcriber:
         return words_of(self.decoder.decode(out, out_lengths)[0], tokens)
 
     def _stream_words(self, samples: Tensor) -> list[Word]:
-        stream = Recognizer.of(self.loaded, self.context).open()
+        stream = Recognizer.of(self.loaded, self.context, self.method).open()
         for piece in samples.split(self.loaded.config.data.sample_rate):
             stream.push(piece)
         return stream.close().words
