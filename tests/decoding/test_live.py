@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from decoding.tiny_run import tiny_run, write_cuts
 from lhotse import CutSet
@@ -40,6 +41,26 @@ def test_how_many_streams_run_at_once_changes_nothing(
     assert len(heard) == 5 and any(h.result.text for h in heard.values())
     for each in heard.values():
         assert each.result.seconds == pytest.approx(each.cut.duration)
+
+
+def test_silence_in_place_of_an_end_is_heard_and_not_counted(
+    loaded: LoadedModel, cuts: Path, tmp_path: Path
+) -> None:
+    recognizer = Recognizer.of(loaded, Context(32, 128, 64))
+    silence = np.zeros(160 * recognizer.step_frames, np.float32)
+    wanted = {}
+    for cut in open_cuts(cuts):
+        stream = recognizer.open()
+        stream.push(np.concatenate([cut.load_audio()[0], silence]))
+        wanted[cut.id] = stream.text.split()
+    results = {
+        mode: evaluate(loaded, cuts, "clean", recognizer.context, mode, decode_dir=tmp_path)
+        for mode in ("stream", "padded")
+    }
+    lines = (tmp_path / results["padded"].folder / "recogs.txt").read_text().splitlines()[1::2]
+    assert lines == [f"{name}:\thyp={wanted[name]}" for name in sorted(wanted)]
+    assert results["padded"].audio_seconds == results["stream"].audio_seconds
+    assert results["padded"].streamable
 
 
 def test_a_cut_without_audio_is_named(loaded: LoadedModel, cuts: Path) -> None:

@@ -168,7 +168,7 @@ def _sort_key(entry: Entry) -> tuple[object, ...]:
     """By checkpoint and search, then full context first, then chunk, left and right rising."""
     c, r = entry.context, entry.result
     left = math.inf if c.left == UNLIMITED else c.left
-    modes = ("windowed", "stream", "masked")
+    modes = ("windowed", "stream", "padded", "masked")
     mode = modes.index(r.right_mode) if r.right_mode in modes else len(modes)
     return (r.train_steps, r.model, r.method, c.chunk, left, c.right, mode)
 

@@ -20,7 +20,7 @@ from zipformer.decoding.menu import check_context
 from zipformer.decoding.methods import make_decoder, method_name
 from zipformer.decoding.protocol import Decoder, Hypothesis
 from zipformer.decoding.provenance import git_commit
-from zipformer.decoding.results import Mode, Result, is_streamable, write_result
+from zipformer.decoding.results import LIVE, Mode, Result, is_streamable, write_result
 from zipformer.decoding.scoring import Utterance, total_errors
 from zipformer.streaming import Recognizer
 from zipformer.training.checkpoint import LoadedModel
@@ -77,14 +77,20 @@ def decode_batches(
 
 
 def decode_streams(
-    loaded: LoadedModel, cuts_path: Path, context: Context, method: str = "greedy", limit: int = 0
+    loaded: LoadedModel,
+    cuts_path: Path,
+    context: Context,
+    method: str = "greedy",
+    limit: int = 0,
+    padded: bool = False,
 ) -> Decoded:
     """Lets live streams hear the audio of a manifest; arguments as in ``evaluate``."""
     recognizer = Recognizer.of(loaded, context, method)
     decoded = Decoded()
-    for heard in decode_live(recognizer, islice(open_cuts(cuts_path), limit or None)):
+    cuts = islice(open_cuts(cuts_path), limit or None)
+    for heard in decode_live(recognizer, cuts, padded=padded):
         decoded.compute_seconds += heard.compute_seconds
-        decoded.audio_seconds += heard.result.seconds
+        decoded.audio_seconds += heard.cut.duration
         utterance = Utterance.of_texts(heard.cut.id, text_of(heard.cut), heard.result.text)
         decoded.utterances.append(utterance)
     return decoded
@@ -109,7 +115,8 @@ def evaluate(
         set_name: Its name in folders and tables.
         context: What the encoder sees.
         right_mode: ``windowed`` gives the words of a stream in batches of whole utterances,
-            ``stream`` lets live streams hear the audio itself, ``masked`` gives other words.
+            ``stream`` lets live streams hear the audio itself, ``padded`` as well, with silence
+            behind it in place of an end; ``masked`` gives other words.
         method: Search method, as ``make_decoder`` knows it.
         max_duration: Seconds of audio in a batch; by default the config's.
         limit: Only so many cuts; 0 = all.
@@ -125,8 +132,9 @@ def evaluate(
         raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
     check_context(loaded, context, right_mode)
     method = method_name(method)
-    if right_mode == "stream":
-        decoded = decode_streams(loaded, Path(cuts_path), context, method, limit)
+    if right_mode in LIVE:
+        padded = right_mode == "padded"
+        decoded = decode_streams(loaded, Path(cuts_path), context, method, limit, padded)
     else:
         batches = eval_batches(
             Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
@@ -185,7 +193,7 @@ def summarize(
 def _decode_batch(
     loaded: LoadedModel, decoder: Decoder, batch: Batch, context: Context, right_mode: Mode
 ) -> list[Hypothesis]:
-    assert right_mode != "stream"
+    assert right_mode == "windowed" or right_mode == "masked"
     with torch.no_grad():
         out, lengths = loaded.model.encoder(
             batch.features, batch.feature_lens, context=context, right_mode=right_mode

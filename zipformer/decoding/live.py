@@ -42,14 +42,20 @@ class _Live:
 
 
 def decode_live(
-    recognizer: Recognizer, cuts: Iterable[Cut], at_once: int = AT_ONCE
+    recognizer: Recognizer, cuts: Iterable[Cut], at_once: int = AT_ONCE, padded: bool = False
 ) -> Iterator[Heard]:
     """Lets streams hear cuts, each a chunk of audio at a time; when one ends the next one joins.
+
+    Servers of sherpa-onnx do not flush: whoever runs an export there lets silence follow, of the
+    length of a step, and what does not fill a step is not heard. With right context, or a beam,
+    that silence can change a word at the end. ``padded`` does the same here, so that what such a
+    server says can be scored.
 
     Args:
         recognizer: At the context to use.
         cuts: With recordings; stored features are not used.
         at_once: Streams that are open at the same time.
+        padded: See above.
 
     Yields:
         Results, in the order in which the streams end.
@@ -57,11 +63,14 @@ def decode_live(
     Raises:
         ValueError: If a cut has no audio, another sample rate, or cannot be read, naming it.
     """
-    piece = recognizer.context.chunk * recognizer.sample_rate * FRAME_MS // 1000
+    per_frame = recognizer.sample_rate * FRAME_MS // 1000
+    piece = recognizer.context.chunk * per_frame
+    tail = np.zeros(recognizer.step_frames * per_frame if padded else 0, np.float32)
     waiting, live = iter(cuts), list[_Live]()
     while True:
         for cut in waiting:
-            live.append(_Live(cut, _load(cut, recognizer.sample_rate), recognizer.open()))
+            samples = np.concatenate([_load(cut, recognizer.sample_rate), tail])
+            live.append(_Live(cut, samples, recognizer.open()))
             if len(live) >= at_once:
                 break
         if not live:
@@ -72,7 +81,7 @@ def decode_live(
             each.position += piece
         recognizer.advance([each.stream for each in live])
         ended = [each for each in live if each.position >= len(each.samples)]
-        results = recognizer.close([each.stream for each in ended])
+        results = recognizer.close([each.stream for each in ended], flush=not padded)
         share = (time.perf_counter() - began) / len(live)
         for each in live:
             each.seconds += share

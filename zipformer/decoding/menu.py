@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zipformer.config import ContextConfig, RunConfig
 from zipformer.context import UNLIMITED, Context, parse_contexts
-from zipformer.decoding.results import Mode
+from zipformer.decoding.results import LIVE, Mode
 from zipformer.training.checkpoint import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def check_context(loaded: LoadedModel, context: Context, right_mode: Mode = "win
         ValueError: On a context that the encoder cannot compute, or cannot stream.
     """
     loaded.config.encoder.check_context(context)
-    if right_mode == "stream" and not context.streams:
+    if right_mode in LIVE and not context.streams:
         raise ValueError(
             f"context {context} cannot stream: a stream needs a finite chunk and a finite left "
             "context, as in 32/256/64"

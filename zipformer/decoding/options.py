@@ -52,7 +52,8 @@ def add_mode_options(parser: ArgumentParser) -> None:
         type=parse_modes,
         default=["windowed"],
         help="windowed (what a stream gives; the default), stream (live streams hear the audio),"
-        " masked (cheaper, but no stream gives it), or several, separated by commas",
+        " padded (the same with silence behind the audio in place of an end, as sherpa-onnx hears"
+        " it), masked (cheaper, but no stream gives it), or several, separated by commas",
     )
     parser.add_argument(
         "--stream",

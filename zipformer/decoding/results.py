@@ -26,7 +26,8 @@ FIGURES = "wer.json"
 RECOGNIZED = "recogs.txt"
 ERRORS = "errs.txt"
 
-Mode = Literal["windowed", "masked", "stream"]
+Mode = Literal["windowed", "masked", "stream", "padded"]
+LIVE: tuple[Mode, ...] = ("stream", "padded")  # live streams hear the audio
 
 
 @dataclass(frozen=True)

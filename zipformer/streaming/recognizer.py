@@ -138,14 +138,26 @@ class Recognizer:
         while remaining:
             remaining = self.step(remaining)
 
-    def close(self, streams: Sequence[Stream]) -> list[StreamResult]:
-        """Ends the input of streams; what is left of them is recognised in one batch."""
+    def close(self, streams: Sequence[Stream], flush: bool = True) -> list[StreamResult]:
+        """Ends the input of streams; what is left of them is recognised in one batch.
+
+        Args:
+            streams: To close; for those that are closed already nothing happens.
+            flush: Without it, what does not fill a step is not heard.
+
+        Returns:
+            The result of each.
+        """
         closing = [s for s in streams if not s.closed]
         for stream in closing:
             stream.audio.finish()
         self.advance(closing)
-        if closing:
+        if closing and flush:
             self._flush(closing)
+        for stream in closing:
+            if stream.search_state is not None:
+                stream.add(self.decoder.hypotheses(stream.search_state)[0], None)
+            stream.finish()
         return [s.result for s in streams]
 
     @torch.inference_mode()
@@ -181,9 +193,6 @@ class Recognizer:
             self._on_device(features), lengths, state, self.context
         )
         self._search(streams, out, out_lengths, None)
-        for stream in streams:
-            stream.add(self.decoder.hypotheses(stream.search_state)[0], None)
-            stream.finish()
 
     def _search(
         self,
