@@ -11,7 +11,7 @@ from nn.small_encoder import TINY
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zipformer import Encoder, load_icefall
+from zipformer import Encoder, Transducer, load_icefall
 from zipformer.config import ModelConfig
 from zipformer.model import AsrModel
 
@@ -56,6 +56,13 @@ def test_a_whole_model_loads(published: dict[str, Tensor]) -> None:
 
 def test_a_bare_encoder_takes_its_part(published: dict[str, Tensor]) -> None:
     assert same(load_icefall(published, Encoder(TINY)), model(seed=1).encoder)
+
+
+def test_a_transducer_leaves_what_only_training_needs(published: dict[str, Tensor]) -> None:
+    wanted = model(seed=1)
+    found = load_icefall(published, Transducer(TINY, 11, predictor_dim=16, joiner_dim=16))
+    for part in ("encoder", "predictor", "joiner"):
+        assert same(getattr(found, part), getattr(wanted, part))
 
 
 def test_files_load(published: dict[str, Tensor], tmp_path: Path) -> None:
