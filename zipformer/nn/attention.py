@@ -70,7 +70,7 @@ def relative_shift(scores: Tensor, num_keys: int) -> Tensor:
     flat = scores.flatten(-2)
     first = queries - 1  # query 0 has W - 1 offsets to the left of its first key
     flat = flat[..., first : first + queries * (columns - 1)]
-    return flat.unflatten(-1, (queries, columns - 1))[..., :num_keys]
+    return flat.view(*batch, queries, columns - 1)[..., :num_keys]
 
 
 class AttentionWeights(nn.Module):
@@ -123,8 +123,8 @@ class AttentionWeights(nn.Module):
         scores = torch.matmul(query, self._by_head(key).transpose(-1, -2))  # (B, K, H, W, S)
         if not (self.training and chance(float(self.pos_skip_rate))):
             encoded = self.linear_pos(positions)  # (S + W, H P)
-            encoded = encoded.unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0)  # (H, P, S + W)
-            by_offset = torch.matmul(self._by_head(pos_query), encoded)
+            encoded = encoded.view(positions.shape[0], self.num_heads, -1)
+            by_offset = torch.matmul(self._by_head(pos_query), encoded.permute(1, 2, 0))
             scores = scores + relative_shift(by_offset, key.shape[2])
         if self.training and chance(0.1):
             scores = penalize_large(scores, limit=25.0, penalty=1e-4)
@@ -133,7 +133,7 @@ class AttentionWeights(nn.Module):
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(B, K, T, H E) -> (B, K, H, T, E)."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
+        return x.view(*x.shape[:3], self.num_heads, -1).transpose(2, 3)
 
 
 class SelfAttention(nn.Module):
@@ -156,7 +156,7 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """(B, K, W, D), weights (B, K, H, W, S), state (B, L, values) -> (B, K, W, D), state."""
         value, state = layout.with_history(self.in_proj(x), layout.left, state)
-        value = value.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)  # (B, K, H, S, V)
+        value = value.view(*value.shape[:3], self.num_heads, -1).transpose(2, 3)  # (B, K, H, S, V)
         mixed = torch.matmul(weights, value).transpose(2, 3).flatten(-2)  # (B, K, W, H V)
         return self.whiten(self.out_proj(mixed), layout.valid), state
 

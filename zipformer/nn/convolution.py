@@ -88,13 +88,21 @@ class ChunkCausalConv(nn.Module):
         """
         left, right = self.chunkwise_conv_scale.transpose(1, 2)  # (k, D) each
         size, k = layout.size, self.kernel
-        scale = 1.0 + F.pad(left[:size], (0, 0, 0, max(0, size - k)))
         if not layout.full:
+            scale = 1.0 + F.pad(left[:size], (0, 0, 0, max(0, size - k)))
             return scale + F.pad(right[-size:], (0, 0, max(0, size - k), 0))
-        to_end = layout.lengths[:, None] - torch.arange(size, device=scale.device)  # (B, W), >= 1
-        tap = (k - to_end).clamp(0, k - 1)
-        near_end = ((to_end >= 1) & (to_end <= k)).unsqueeze(-1)
-        return (scale + right[tap] * near_end).unsqueeze(1)
+        assert layout.lengths is not None
+        position = torch.arange(size, device=left.device)  # (W,)
+        to_end = layout.lengths[:, None] - position  # (B, W), >= 1
+        scale = 1.0 + _tap(left, position)
+        return (scale + _tap(right, k - to_end)).unsqueeze(1)
+
+
+def _tap(taps: Tensor, index: Tensor) -> Tensor:
+    """Rows of (k, D) by index, (...) -> (..., D); zeros where there is no such row."""
+    last = taps.shape[0] - 1
+    there = (index >= 0) & (index <= last)
+    return taps[index.clamp(0, last)] * there.unsqueeze(-1)
 
 
 def _convolve(conv: nn.Conv1d, x: Tensor, padding: int) -> Tensor:
@@ -136,7 +144,7 @@ class ConvModule(nn.Module):
         """(B, K, W, D), state (B, k // 2, D) -> (B, K, W, D), state."""
         x, gate = self.in_proj(x).chunk(2, dim=-1)
         x = x * torch.sigmoid(self.balancer1(gate, layout.valid))
-        x = x.masked_fill(~layout.valid, 0.0)
+        x = x if layout.valid is None else x.masked_fill(~layout.valid, 0.0)
         if layout.convolution is layout:
             x, state = self.depthwise_conv(x, layout, state)
         else:

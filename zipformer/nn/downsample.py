@@ -29,16 +29,19 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(B, K, W, D) in ``layout`` (before downsampling) -> (B, K, ceil(W / ds), D)."""
-        missing = -x.shape[2] % self.factor
-        x = _repeat_last_frame(F.pad(x, (0, 0, 0, missing)), layout)
+        missing = -layout.size % self.factor
+        x = F.pad(x, (0, 0, 0, missing))
+        if layout.lengths is not None:
+            x = _repeat_last_frame(x, layout, layout.lengths)
         weights = self.bias.softmax(dim=0)
-        return torch.einsum("bkwsd,s->bkwd", x.unflatten(2, (-1, self.factor)), weights)
+        x = x.view(*x.shape[:2], -1, self.factor, x.shape[3])
+        return torch.einsum("bkwsd,s->bkwd", x, weights)
 
 
-def _repeat_last_frame(x: Tensor, layout: Layout) -> Tensor:
+def _repeat_last_frame(x: Tensor, layout: Layout, lengths: Tensor) -> Tensor:
     """Overwrites what lies behind each utterance's end with its last frame inside the window."""
     starts = layout.chunk * torch.arange(layout.num_windows, device=x.device)
-    lengths = layout.lengths[:, None] - starts  # (B, K) valid frames of each window
+    lengths = lengths[:, None] - starts  # (B, K) valid frames of each window
     last = (lengths - 1).clamp(0, x.shape[2] - 1)[..., None, None]
     last_frame = x.gather(2, last.expand(*last.shape[:3], x.shape[-1]))
     inside = torch.arange(x.shape[2], device=x.device) < lengths[..., None]

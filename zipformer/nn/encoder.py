@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from zipformer.context import FRONTEND_LOOKAHEAD, Context
 from zipformer.nn.config import ZipformerConfig
 from zipformer.nn.downsample import Downsample
-from zipformer.nn.frontend import REACH, Frontend
+from zipformer.nn.frontend import Frontend
 from zipformer.nn.layer import LayerState
 from zipformer.nn.layout import Layout
 from zipformer.nn.stack import Stack
@@ -201,11 +201,9 @@ class Encoder(nn.Module):
                 f"a step at context {context} takes {needed} frames (chunk + right + "
                 f"{FRONTEND_LOOKAHEAD}), got {features.shape[1]}; use flush for what is left"
             )
-        lengths = torch.full_like(state.processed, needed)
-        self._check_features(features, lengths)
-        x, frontend = self.frontend(features, lengths, state.frontend, chunk=context.chunk // 2)
-        frames = Frontend.output_lengths(lengths) - REACH
-        layout = Layout.of_stream(frames, 1, context, state.processed)
+        self._check_features(features, state.processed)
+        x, frontend = self.frontend(features, None, state.frontend, chunk=context.chunk // 2)
+        layout = Layout.of_stream(None, 1, context, state.processed)
         x, layers = self._encode(layout.fold(x), layout, state.layers)
         x = x.squeeze(1) if with_right else layout.at(2).chunks(x)
         return x, EncoderState(frontend, state.processed + context.chunk // 2, layers)

@@ -42,8 +42,8 @@ class ConvNeXt(nn.Module):
         self.out_balancer = Balancer(0.4, 0.6, 1.0, 6.0)
         self.out_whiten = Whiten(1, 5.0)
 
-    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """(B, C, N + 6, F), valid (B, N, 1, 1) -> (B, N, F, C)."""
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(B, C, N + 6, F), valid (B, N, 1, 1) or None -> (B, N, F, C)."""
         y = self.depthwise_conv(x).permute(0, 2, 3, 1)  # (B, N, F, C), a view in channels-last
         y = F.linear(y, self.pointwise_conv1.weight.flatten(1), self.pointwise_conv1.bias)
         y = ops.swoosh_l(self.hidden_balancer(y, valid))
@@ -93,7 +93,7 @@ class Frontend(nn.Module):
     def forward(
         self,
         features: Tensor,
-        lengths: Tensor,
+        lengths: Tensor | None,
         state: Tensor | None = None,
         chunk: int | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -101,7 +101,7 @@ class Frontend(nn.Module):
 
         Args:
             features: (B, T, num_features), T >= 9.
-            lengths: (B,) valid feature frames.
+            lengths: (B,) valid feature frames; None if all are.
             state: (B, C, 3, F), the convolved frames before this step; None at the beginning.
             chunk: Frames at 50 Hz after which the next step begins, in a step that is followed by
                 others; its last three convolved frames are then look-ahead. None where the input
@@ -110,38 +110,38 @@ class Frontend(nn.Module):
         Returns:
             (B, N, D), or (B, N - 3, D) with ``chunk``; and the new state.
         """
-        x, num_frames = self._convolve(features, lengths)
-        valid = masks.valid_frames(self.output_lengths(lengths), num_frames)[:, None, :, None]
-        x = x * valid
+        x = self._convolve(features, lengths)
+        valid = self._valid(x, lengths, 7, 2)
+        x = x if valid is None else x * valid
         before = self.initial_state(x.shape[0]).to(x.dtype) if state is None else state
         x = torch.cat([before, x], dim=2)
         new_state = x[:, :, chunk : chunk + REACH] if chunk is not None else before
         if chunk is None:
             x = F.pad(x, (0, 0, 0, REACH))
-        else:
-            valid = valid[:, :, :-REACH]
-        x = self.convnext(x, valid.squeeze(1).unsqueeze(-1)).flatten(2)  # (B, N, F * C)
-        # The weight counts channels before bins, the image is stored the other way round.
+        valid = None if valid is None else valid[:, 0, : x.shape[2] - 2 * REACH]  # (B, N, 1)
+        x = self.convnext(x, None if valid is None else valid.unsqueeze(-1)).flatten(2)
+        # (B, N, F * C). The weight counts channels before bins, the image the other way round.
         weight = self.out.weight.unflatten(1, (-1, self.bins)).transpose(1, 2).flatten(1)
         x = F.linear(x, weight, self.out.bias)
-        x = self.out_norm(self.out_whiten(x, valid.squeeze(1)))
+        x = self.out_norm(self.out_whiten(x, valid))
         return self.dropout(x), new_state
 
-    def _convolve(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, int]:
-        """(B, T, num_features) -> (B, C, N, F), and N."""
+    def _convolve(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """(B, T, num_features) -> (B, C, N, F)."""
         if (self.mean, self.std) != (0.0, 1.0):
             features = (features - self.mean) / self.std
         image = features.unsqueeze(1).to(memory_format=torch.channels_last)
         x = scale_gradient(self.conv1(image), 0.2)
-        x = ops.swoosh_r(self.balancer1(x, self._valid(x, lengths - 2)))
+        x = ops.swoosh_r(self.balancer1(x, self._valid(x, lengths, 2, 1)))
         x = self.conv2(x)
-        halved = torch.div(lengths - 3, 2, rounding_mode="floor")
-        x = ops.swoosh_r(self.balancer2(x, self._valid(x, halved)))
+        x = ops.swoosh_r(self.balancer2(x, self._valid(x, lengths, 3, 2)))
         x = self.conv3(x)
-        x = ops.swoosh_r(self.balancer3(x, self._valid(x, halved - 2)))
-        return x, x.shape[2]
+        return ops.swoosh_r(self.balancer3(x, self._valid(x, lengths, 7, 2)))
 
     @staticmethod
-    def _valid(x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, 1, time, 1) bool."""
-        return masks.valid_frames(lengths, x.shape[2])[:, None, :, None]
+    def _valid(x: Tensor, lengths: Tensor | None, lost: int, stride: int) -> Tensor | None:
+        """(B, 1, time, 1) bool, of feature frames (B,) behind convolutions; None if all are."""
+        if lengths is None:
+            return None
+        frames = torch.div(lengths - lost, stride, rounding_mode="floor")
+        return masks.valid_frames(frames, x.shape[2])[:, None, :, None]

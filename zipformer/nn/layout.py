@@ -37,7 +37,8 @@ class Layout:
         chunk: C, the step between windows.
         left: L, frames of left context in front of each window; 0 where there is one window that
             sees itself alone.
-        lengths: (B,) valid frames, counted from the start of window 0.
+        lengths: (B,) valid frames, counted from the start of window 0; None where all frames of
+            all windows exist, as in a step of a stream.
         processed: (B,) frames that came before window 0 (a stream's past), or None.
         mask_sizes: (chunk, left, right) of the attention mask in the masked view, else None.
         full: Whether the one window is the utterance, however long that is.
@@ -47,7 +48,7 @@ class Layout:
     size: int
     chunk: int
     left: int
-    lengths: Tensor
+    lengths: Tensor | None
     processed: Tensor | None = None
     mask_sizes: tuple[int, int, int] | None = None
     full: bool = False
@@ -79,7 +80,7 @@ class Layout:
 
     @classmethod
     def of_stream(
-        cls, lengths: Tensor, num_windows: int, context: Context, processed: Tensor
+        cls, lengths: Tensor | None, num_windows: int, context: Context, processed: Tensor
     ) -> Layout:
         """Lays out the next windows of streams that have ``processed`` (B,) frames behind them."""
         chunk, left, right = _at_50_hz(context)
@@ -93,34 +94,44 @@ class Layout:
         sizes = self.mask_sizes
         return replace(
             self,
-            size=-(-self.size // ds),
-            chunk=-(-self.chunk // ds),
+            size=(self.size + ds - 1) // ds,
+            chunk=(self.chunk + ds - 1) // ds,
             left=self.left // ds,
-            lengths=_ceil_div(self.lengths, ds),
-            processed=None if self.processed is None else self.processed // ds,
+            lengths=None if self.lengths is None else _ceil_div(self.lengths, ds),
+            processed=None if self.processed is None else _floor_div(self.processed, ds),
             mask_sizes=None  # -1, unlimited, stays -1
             if sizes is None
             else (sizes[0] // ds, sizes[1] // ds, sizes[2] // ds),
         )
 
     @cached_property
-    def valid(self) -> Tensor:
-        """(B, K, W, 1) bool, True where a frame belongs to the utterance."""
+    def valid(self) -> Tensor | None:
+        """(B, K, W, 1) bool, True where a frame belongs to the utterance; None if all do."""
+        if self.lengths is None:
+            return None
         frames = masks.valid_window_frames(self.lengths, self.num_windows, self.chunk, self.size)
         return frames.unsqueeze(-1)
 
     @cached_property
     def attention_mask(self) -> Tensor:
         """(B, K, 1, 1 or W, S) bool, broadcast over heads: which keys a query sees."""
-        mask = self.valid.squeeze(-1)
-        if self.left > 0:
-            processed = torch.zeros_like(self.lengths) if self.processed is None else self.processed
-            before = masks.valid_left_frames(processed, self.num_windows, self.chunk, self.left)
-            mask = torch.cat([before, mask], dim=-1)
-        mask = mask[:, :, None, None, :]
+        mask = self._keys()[:, :, None, None, :]
         if self.mask_sizes is not None:
             mask = mask & masks.chunk_mask(self.size, *self.mask_sizes, device=mask.device)
         return mask
+
+    def _keys(self) -> Tensor:
+        """(B, K, S) bool, which frames of the left context and of the window there are."""
+        if self.valid is not None and self.left == 0:
+            return self.valid.squeeze(-1)
+        past = self.processed
+        if past is None:
+            assert self.lengths is not None, "only a stream has all frames of its windows"
+            past = torch.zeros_like(self.lengths)
+        before = masks.valid_left_frames(past, self.num_windows, self.chunk, self.left)
+        if self.valid is None:
+            return F.pad(before, (0, self.size), value=True)
+        return torch.cat([before, self.valid.squeeze(-1)], dim=-1)
 
     @cached_property
     def convolution(self) -> Layout:
@@ -166,11 +177,12 @@ class Layout:
         """
         if size == 0:
             return x, state
-        sequence, new_state = self.sequence(x, size, state)
         if self.num_windows == 1:
-            history = sequence[:, :size].unsqueeze(1)
-        else:
-            history = sequence.unfold(1, size, self.chunk)[:, : self.num_windows].transpose(2, 3)
+            front = self._front(x, size, state).unsqueeze(1)
+            joined = torch.cat([front, x], dim=2)
+            return joined, joined[:, :, self.chunk : self.chunk + size].squeeze(1)
+        sequence, new_state = self.sequence(x, size, state)
+        history = sequence.unfold(1, size, self.chunk)[:, : self.num_windows].transpose(2, 3)
         return torch.cat([history, x], dim=2), new_state
 
     def sequence(self, x: Tensor, size: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -181,14 +193,21 @@ class Layout:
         Returns:
             (B, size + K C, D), and its last ``size`` frames.
         """
-        front = x.new_zeros(x.shape[0], size, x.shape[-1]) if state is None else state
-        sequence = torch.cat([front, self.chunks(x)], dim=1)
+        sequence = torch.cat([self._front(x, size, state), self.chunks(x)], dim=1)
         return sequence, sequence[:, -size:]
+
+    @staticmethod
+    def _front(x: Tensor, size: int, state: Tensor | None) -> Tensor:
+        return x.new_zeros(x.shape[0], size, x.shape[-1]) if state is None else state
 
 
 def _at_50_hz(context: Context) -> tuple[int, int, int]:
     left = context.left if context.left == UNLIMITED else context.left // 2
     return context.chunk // 2, left, context.right // 2
+
+
+def _floor_div(lengths: Tensor, divisor: int) -> Tensor:
+    return torch.div(lengths, divisor, rounding_mode="trunc")  # none is negative
 
 
 def _ceil_div(lengths: Tensor, divisor: int) -> Tensor:

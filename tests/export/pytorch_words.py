@@ -1,0 +1,39 @@
+"""What PyTorch hears: whole utterances, and streams that sherpa-onnx would hear in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from trained_digits import trained
+
+from zipformer.context import Context
+from zipformer.data.features import extract
+from zipformer.decoding.methods import make_decoder
+from zipformer.streaming import Recognizer, StreamResult
+
+METHODS = {"greedy_search": "greedy", "modified_beam_search": "modified_beam_search"}  # of sherpa
+
+
+@torch.no_grad()
+def scored_words(samples: np.ndarray, context: Context, method: str = "greedy_search") -> str:
+    """What decode.py scores by default: (N,) samples at once, windowed."""
+    model, tokens = trained().model, trained().tokenizer.tokens
+    features = extract(samples)
+    out, lengths = model.encoder(features[None], torch.tensor([len(features)]), context)
+    found = make_decoder(model, tokens, METHODS[method]).decode(out, lengths)[0]
+    return trained().tokenizer.decode(found.tokens)
+
+
+def padded_results(
+    audio: Sequence[np.ndarray], context: Context, method: str = "greedy_search"
+) -> list[StreamResult]:
+    """What decode.py scores with --right-mode padded: silence follows, and there is no flush."""
+    recognizer = Recognizer.of(trained(), context, METHODS[method])
+    silence = np.zeros(160 * recognizer.step_frames, np.float32)
+    streams = []
+    for samples in audio:
+        streams.append(recognizer.open())
+        streams[-1].accept(np.concatenate([samples, silence]))
+    return recognizer.close(streams, flush=False)

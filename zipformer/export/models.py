@@ -1,0 +1,192 @@
+"""Writes a transducer as the ONNX files that sherpa-onnx runs, streaming or offline.
+
+    encoder.onnx  decoder.onnx  joiner.onnx  tokens.txt  README.txt
+
+A streaming encoder takes chunk + right + 13 frames in a step, gives the outputs of the chunk alone
+and caches the chunk alone; right context is computed again in later steps. To sherpa-onnx this is
+an encoder that looks far ahead: nothing there has to change.
+
+Letters: N streams or utterances, T feature frames of a step or an utterance.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from zipformer.context import Context
+from zipformer.export import networks, readme, states
+from zipformer.export.feeding import step_frames
+from zipformer.export.onnx_file import Network, require_onnx, write
+from zipformer.model import Transducer
+from zipformer.nn.config import ZipformerConfig
+
+ENCODER, DECODER, JOINER, TOKENS = "encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt"
+EXAMPLE = 2  # streams or utterances to trace with
+EXAMPLE_FRAMES = 100
+
+
+def export_streaming(
+    model: Transducer,
+    tokens: Sequence[str],
+    context: Context,
+    directory: Path,
+    int8: bool = False,
+    about: Mapping[str, str] | None = None,
+    sample_rate: int = 16000,
+) -> None:
+    """Writes a model that streams at one context.
+
+    Args:
+        model: A ``Transducer`` or ``AsrModel``, on any device; it is not changed.
+        tokens: The piece of every token id.
+        context: A finite chunk and left context; any right context.
+        directory: Made if need be; files of the same names are replaced.
+        int8: Writes ``encoder.int8.onnx``, ... beside the others, with weights of 8 bits.
+        about: More for the encoder's metadata and the README, such as a label of the model.
+        sample_rate: Of the audio that the model was trained on, in Hz.
+
+    Raises:
+        ValueError: If the context cannot stream or the encoder cannot compute it, if sherpa-onnx
+            has no room for the encoder's state, or ``tokens`` are of another vocabulary.
+        ImportError: If the packages of the extra ``export`` are missing.
+    """
+    model.encoder.initial_state(1, context)  # refuses what cannot stream
+    config = model.encoder.config
+    _check_frontend(config)
+    model = _prepare(model, tokens, directory)
+    state = states.to_list(model.encoder.initial_state(EXAMPLE, context))
+    axes = states.state_axes(model.encoder.num_layers)
+    encoder = Network(
+        networks.StreamingEncoder(model, context),
+        (torch.zeros(EXAMPLE, step_frames(context), config.num_features), *state),
+        inputs={"x": {0: "N"}} | {name: {axis: "N"} for name, axis in axes.items()},
+        outputs={"encoder_out": {0: "N"}}
+        | {f"new_{name}": {axis: "N"} for name, axis in axes.items()},
+        metadata=dict(about or {}) | streaming_metadata(config, context, sample_rate),
+    )
+    write(encoder, Path(directory) / ENCODER, int8)
+    _write_rest(model, tokens, directory, int8)
+    export = readme.Export(context, sample_rate, config.num_features, int8, about or {})
+    readme.write(directory, export)
+
+
+def export_offline(
+    model: Transducer,
+    tokens: Sequence[str],
+    directory: Path,
+    int8: bool = False,
+    about: Mapping[str, str] | None = None,
+    sample_rate: int = 16000,
+) -> None:
+    """Writes a model that hears whole utterances, with full context.
+
+    Args:
+        model, tokens, directory, int8, about, sample_rate: As in ``export_streaming``.
+
+    Raises:
+        ValueError: If ``tokens`` are of another vocabulary.
+        ImportError: If the packages of the extra ``export`` are missing.
+    """
+    model = _prepare(model, tokens, directory)
+    num_features = model.encoder.config.num_features
+    encoder = Network(
+        networks.OfflineEncoder(model),
+        (
+            torch.zeros(EXAMPLE, EXAMPLE_FRAMES, num_features),
+            torch.tensor([EXAMPLE_FRAMES, EXAMPLE_FRAMES // 2]),
+        ),
+        inputs={"x": {0: "N", 1: "T"}, "x_lens": {0: "N"}},
+        outputs={"encoder_out": {0: "N", 1: "T'"}, "encoder_out_lens": {0: "N"}},
+        batch_only=False,
+        metadata=dict(about or {})
+        | {
+            "model_type": "zipformer2",
+            "version": "1",
+            "comment": "offline zipformer2, full context",
+            "sample_rate": str(sample_rate),
+        },
+    )
+    write(encoder, Path(directory) / ENCODER, int8)
+    _write_rest(model, tokens, directory, int8)
+    export = readme.Export(Context.full(), sample_rate, num_features, int8, about or {})
+    readme.write(directory, export)
+
+
+def streaming_metadata(
+    config: ZipformerConfig, context: Context, sample_rate: int = 16000
+) -> dict[str, str]:
+    """What sherpa-onnx must know to feed a streaming encoder, and to make its first state.
+
+    ``T`` frames go into a step, of which ``decode_chunk_len`` are new; the rest is the right
+    context and the frontend's own look-ahead, which go in again. ``right_context_frames``,
+    ``context`` and ``sample_rate`` are for people and for ``runtime``; sherpa-onnx ignores them.
+    """
+
+    def listed(values: Sequence[int]) -> str:
+        return ",".join(map(str, values))
+
+    return {
+        "model_type": "zipformer2",
+        "version": "1",
+        "comment": f"streaming zipformer2, context {context}",
+        "decode_chunk_len": str(context.chunk),
+        "T": str(step_frames(context)),
+        "right_context_frames": str(context.right),
+        "context": str(context),
+        "sample_rate": str(sample_rate),
+        "num_encoder_layers": listed(config.num_layers),
+        "encoder_dims": listed(config.dims),
+        "cnn_module_kernels": listed(config.kernels),
+        "left_context_len": listed([context.left // 2 // ds for ds in config.downsampling]),
+        "query_head_dims": listed(config.query_head_dim),
+        "value_head_dims": listed(config.value_head_dim),
+        "num_heads": listed(config.num_heads),
+    }
+
+
+def _write_rest(model: Transducer, tokens: Sequence[str], directory: Path, int8: bool) -> None:
+    """Decoder, joiner and vocabulary, which are the same for streams and whole utterances."""
+    size = model.predictor.context_size
+    joiner_dim = model.joiner.output_linear.in_features
+    decoder = Network(
+        networks.Decoder(model),
+        (torch.zeros(EXAMPLE, size, dtype=torch.int64),),
+        inputs={"y": {0: "N"}},
+        outputs={"decoder_out": {0: "N"}},
+        metadata={"context_size": str(size), "vocab_size": str(model.vocab_size)},
+        quantized=("MatMul", "Gather"),
+    )
+    joiner = Network(
+        networks.JoinerOutput(model),
+        (torch.zeros(EXAMPLE, joiner_dim), torch.zeros(EXAMPLE, joiner_dim)),
+        inputs={"encoder_out": {0: "N"}, "decoder_out": {0: "N"}},
+        outputs={"logit": {0: "N"}},
+        metadata={"joiner_dim": str(joiner_dim)},
+    )
+    write(decoder, Path(directory) / DECODER, int8)
+    write(joiner, Path(directory) / JOINER, int8)
+    lines = [f"{token} {i}\n" for i, token in enumerate(tokens)]
+    (Path(directory) / TOKENS).write_text("".join(lines), encoding="utf-8")
+
+
+def _prepare(model: Transducer, tokens: Sequence[str], directory: Path) -> Transducer:
+    """The model as it is exported: a copy on the CPU; refuses what cannot be, makes the folder."""
+    if len(tokens) != model.vocab_size:
+        raise ValueError(f"{len(tokens)} tokens, but the model knows {model.vocab_size}")
+    require_onnx()
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    return copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+
+
+def _check_frontend(config: ZipformerConfig) -> None:
+    channels = config.frontend_channels[-1]
+    if channels > states.FRONTEND_CHANNELS:
+        raise ValueError(
+            f"the encoder's frontend has {channels} channels (encoder.frontend_channels), but "
+            f"sherpa-onnx keeps {states.FRONTEND_CHANNELS} of a stream: such a model cannot stream "
+            "there; export_offline works"
+        )

@@ -1,0 +1,210 @@
+"""Exports a trained model, checks the files on real speech, and says in words what was found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from zipformer.config import RunConfig
+from zipformer.context import Context
+from zipformer.data.features import extract
+from zipformer.data.filters import check_audio
+from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
+from zipformer.decoding.menu import check_context, describe_menu
+from zipformer.decoding.methods import make_decoder
+from zipformer.decoding.options import choose_sets
+from zipformer.decoding.protocol import Hypothesis
+from zipformer.decoding.provenance import git_commit
+from zipformer.decoding.scoring import Utterance, WordErrors, total_errors
+from zipformer.export import models, readme
+from zipformer.export.check import LIMIT, Check, check
+from zipformer.export.runtime import OnnxTransducer
+from zipformer.training.checkpoint import LoadedModel
+
+logger = logging.getLogger(__name__)
+AT_ONCE = 16  # utterances in a batch
+NOISE_SECONDS = (1.0, 2.5, 4.0)  # of what stands in for speech
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recording with its words.
+
+    Args:
+        cut_id: Its name in the manifest.
+        samples: (N,) float32.
+        text: What was said.
+    """
+
+    cut_id: str
+    samples: np.ndarray
+    text: str
+
+
+def load_speech(config: RunConfig, sets: str | None = None, limit: int = 0) -> list[Spoken]:
+    """Recordings of the run's first test set.
+
+    Args:
+        config: Of the trained model.
+        sets: Another set, as a name in the config or ``name=manifest``.
+        limit: Only so many; 0 = all.
+
+    Returns:
+        Nothing if no set was asked for and the run's own has no recordings on this machine.
+
+    Raises:
+        ValueError: If the set that was asked for is unknown or holds no recordings.
+        FileNotFoundError: If its manifest is missing.
+    """
+    try:
+        path = next(iter(choose_sets(config, sets).values()))
+        cuts = list(islice(open_cuts(path), limit or None))
+        for cut in cuts:
+            if not cut.has_recording:
+                raise ValueError(f"cut {cut.id} of {path} has no recording to compare with")
+            check_audio(cut, config.data.sample_rate)
+        return [Spoken(c.id, c.load_audio().mean(axis=0), text_of(c)) for c in cuts]
+    except (ValueError, *UNREADABLE):
+        if sets is not None:
+            raise
+        return []
+
+
+def warn_of_context(loaded: LoadedModel, context: Context) -> None:
+    """Warns if the model was not trained for the context, above all for its right context."""
+    menu = loaded.config.context
+    between = menu.policy == "continuous" and context.right <= max(menu.right)
+    if context.is_full or context.right in menu.right or between:
+        check_context(loaded, context)
+        return
+    logger.warning(
+        "right context %d was never trained (the menu was %s): score a test set with it before "
+        "you serve it (scripts/decode.py --right %d)",
+        context.right,
+        describe_menu(menu),
+        context.right,
+    )
+
+
+def export_checked(
+    loaded: LoadedModel,
+    context: Context,
+    directory: Path,
+    speech: Sequence[Spoken],
+    int8: bool = False,
+    offline: bool = False,
+) -> Iterator[str]:
+    """Writes the files of an export and compares them with PyTorch.
+
+    Args:
+        loaded: The model.
+        context: That the streaming export works at; none is written for the full context.
+        directory: Of the streaming export.
+        speech: To compare and score with; without any, noise is compared.
+        int8: Writes files with 8-bit weights as well.
+        offline: Writes an offline export of the same weights into ``offline`` below.
+
+    Yields:
+        Lines for a person.
+
+    Raises:
+        ValueError: If the context cannot stream, or the files do not compute what the model does.
+        ImportError: If the packages of the extra ``export`` are missing.
+    """
+    about = {"model": f"{loaded.label} of {loaded.path.resolve().parent.name}"}
+    if commit := git_commit():
+        about["commit"] = commit
+    rate, tokens, model = loaded.config.data.sample_rate, loaded.tokenizer.tokens, loaded.model
+    if context.is_full and not offline:
+        raise ValueError(
+            "the full context cannot stream: give --chunk, --left and --right, or --offline for "
+            "files that hear whole utterances"
+        )
+    if not context.is_full:
+        warn_of_context(loaded, context)
+        models.export_streaming(model, tokens, context, directory, int8, about, rate)
+        yield f"streaming, {context.describe()}: {directory}"
+        yield from _compare(loaded, context, directory, speech, int8)
+    if offline:
+        folder = directory / "offline"
+        models.export_offline(model, tokens, folder, int8, about, rate)
+        yield f"offline, {Context.full().describe()}: {folder}"
+        yield from _compare(loaded, Context.full(), folder, speech, int8)
+
+
+def _compare(
+    loaded: LoadedModel, context: Context, folder: Path, speech: Sequence[Spoken], int8: bool
+) -> Iterator[str]:
+    result = check(loaded.model, folder, [s.samples for s in speech] or _noise(loaded))
+    lines = [f"ONNX against PyTorch: {result}"]
+    if not speech:
+        lines.append("on noise, as there is no test audio at hand: give --sets name=cuts.jsonl.gz")
+    else:
+        lines += _word_errors(loaded, context, folder, speech, int8)
+    for line in lines:
+        yield f"  {line}"
+    if not result.passed:
+        raise ValueError(_failure(result, folder))
+    readme.append(folder, lines)
+
+
+def _word_errors(
+    loaded: LoadedModel, context: Context, folder: Path, speech: Sequence[Spoken], int8: bool
+) -> Iterator[str]:
+    """Of PyTorch as decode.py scores it, and of the files as sherpa-onnx runs them."""
+    yield f"WER in PyTorch {_score(loaded, speech, _pytorch(loaded, context))}"
+    yield f"WER in ONNX {_score(loaded, speech, OnnxTransducer(folder).decode)}"
+    if int8:
+        small = OnnxTransducer(folder, int8=True)
+        yield f"WER in ONNX with 8-bit weights {_score(loaded, speech, small.decode)}"
+
+
+def _score(
+    loaded: LoadedModel,
+    speech: Sequence[Spoken],
+    decode: Callable[[list[np.ndarray]], list[Hypothesis]],
+) -> WordErrors:
+    utterances = []
+    by_length = sorted(speech, key=lambda spoken: len(spoken.samples))
+    for start in range(0, len(by_length), AT_ONCE):
+        batch = by_length[start : start + AT_ONCE]
+        for spoken, heard in zip(batch, decode([s.samples for s in batch]), strict=True):
+            text = loaded.tokenizer.decode(heard.tokens)
+            utterances.append(Utterance.of_texts(spoken.cut_id, spoken.text, text))
+    return total_errors(utterances)
+
+
+def _pytorch(
+    loaded: LoadedModel, context: Context
+) -> Callable[[list[np.ndarray]], list[Hypothesis]]:
+    decoder = make_decoder(loaded.model, loaded.tokenizer.tokens)
+    device = next(loaded.model.parameters()).device
+    rate, bins = loaded.config.data.sample_rate, loaded.config.encoder.num_features
+
+    @torch.no_grad()
+    def decode(audio: list[np.ndarray]) -> list[Hypothesis]:
+        features = [extract(samples, rate, bins) for samples in audio]
+        lengths = torch.tensor([len(f) for f in features], device=device)
+        padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True).to(device)
+        return decoder.decode(*loaded.model.encoder(padded, lengths, context))
+
+    return decode
+
+
+def _noise(loaded: LoadedModel) -> list[np.ndarray]:
+    rate, generator = loaded.config.data.sample_rate, np.random.default_rng(0)
+    sizes = [int(seconds * rate) for seconds in NOISE_SECONDS]
+    return [0.1 * generator.standard_normal(size).astype(np.float32) for size in sizes]
+
+
+def _failure(result: Check, folder: Path) -> str:
+    return (
+        f"the files in {folder} do not compute what the model does: {result}; the limit is "
+        f"{LIMIT:.0e}. Do not use them"
+    )

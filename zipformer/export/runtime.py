@@ -1,0 +1,189 @@
+"""An export in onnxruntime, with the interface that searches and streams know from a model.
+
+It hears as sherpa-onnx does: whole steps only, of audio with silence behind it.
+
+Letters: B streams or utterances, T frames of a step or an utterance, J joiner dimension, V
+vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zipformer.context import Context
+from zipformer.data.features import extract
+from zipformer.decoding.methods import make_decoder
+from zipformer.decoding.protocol import Hypothesis
+from zipformer.export import feeding, states
+from zipformer.export.models import DECODER, ENCODER, JOINER, TOKENS
+from zipformer.export.onnx_file import int8_path, require_onnx
+from zipformer.model import Transducer
+from zipformer.nn.encoder import EncoderState
+
+
+class OnnxTransducer:
+    """The files of an export.
+
+    Args:
+        directory: That ``export_streaming`` or ``export_offline`` wrote.
+        int8: Takes the files with 8-bit weights.
+        num_threads: Of each network.
+
+    Raises:
+        FileNotFoundError: If one of the files is missing, naming it.
+        ImportError: If the packages of the extra ``export`` are missing.
+    """
+
+    def __init__(self, directory: Path, int8: bool = False, num_threads: int = 1) -> None:
+        require_onnx()
+        paths = [Path(directory) / name for name in (ENCODER, DECODER, JOINER)]
+        paths = [int8_path(path) if int8 else path for path in paths]
+        for path in (*paths, Path(directory) / TOKENS):
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} is missing: export the model anew")
+        encoder, decoder, joiner = (_File(path, num_threads) for path in paths)
+        streams = "T" in encoder.metadata
+        self.encoder = OnnxEncoder(encoder) if streams else OnnxOfflineEncoder(encoder)
+        self.predictor = OnnxPredictor(decoder)
+        self.joiner = OnnxJoiner(joiner)
+        self.sample_rate = int(encoder.metadata["sample_rate"])
+        self.num_features = int(encoder.inputs[0].shape[2])
+        lines = (Path(directory) / TOKENS).read_text(encoding="utf-8").splitlines()
+        self.tokens = [line.rpartition(" ")[0] for line in lines]
+
+    def features(self, samples: Tensor | np.ndarray) -> Tensor:
+        """(N,) samples -> (T, num_features); silence follows where the encoder streams."""
+        wave = torch.as_tensor(samples, dtype=torch.float32)
+        if isinstance(self.encoder, OnnxEncoder):
+            tail = feeding.tail_seconds(self.encoder.context) * self.sample_rate
+            wave = F.pad(wave, (0, round(tail)))
+        return extract(wave, self.sample_rate, self.num_features)
+
+    def decode(
+        self, audio: Sequence[Tensor | np.ndarray], method: str = "greedy"
+    ) -> list[Hypothesis]:
+        """What is heard in recordings, each (N,) samples; all in one batch."""
+        features = [self.features(samples) for samples in audio]
+        lengths = torch.tensor([len(frames) for frames in features])
+        padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
+        out, out_lengths = self.encoder(padded, lengths)
+        decoder = make_decoder(cast(Transducer, self), self.tokens, method)
+        return decoder.decode(out, out_lengths)
+
+
+class OnnxEncoder:
+    """A streaming encoder; its outputs are projected for the joiner."""
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+        self.context = Context.parse(file.metadata["context"])
+
+    def initial_state(self, batch_size: int) -> EncoderState:
+        """Of streams that have heard nothing, as sherpa-onnx makes it: zeros."""
+        return states.from_list(self._file.zeros(batch_size)[1:], states.FRONTEND_CHANNELS)
+
+    def step(self, features: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        """(B, C + R + 13, num_features) -> (B, C / 4, J), and the new state."""
+        out, *after = self._file.run(features, *states.to_list(state))
+        return out, states.from_list(after, states.FRONTEND_CHANNELS)
+
+    def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes all steps of (B, T, num_features), (B,) valid -> (B, T', J), (B,)."""
+        size, chunk = feeding.step_frames(self.context), self.context.chunk
+        steps = torch.tensor([feeding.num_steps(self.context, int(n)) for n in lengths])
+        state, outputs = self.initial_state(len(features)), []
+        for start in range(0, int(steps.max()) * chunk, chunk):
+            window = features[:, start : start + size]
+            out, state = self.step(F.pad(window, (0, 0, 0, size - window.shape[1])), state)
+            outputs.append(out)
+        none = torch.zeros(len(features), 0, self._file.outputs[0].shape[2])
+        return torch.cat([none, *outputs], dim=1), steps * (chunk // 4)
+
+
+class OnnxOfflineEncoder:
+    """An encoder of whole utterances; its outputs are projected for the joiner."""
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+
+    def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, num_features), (B,) valid -> (B, T', J), (B,)."""
+        out, out_lengths = self._file.run(features, lengths)
+        return out, out_lengths
+
+
+class OnnxPredictor:
+    """The predictor with the joiner's projection, for searches."""
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+        self.context_size = int(file.metadata["context_size"])
+        self.blank_id = 0
+
+    def __call__(self, tokens: Tensor, pad: bool = False) -> Tensor:
+        """(B, context size) -> (B, 1, J)."""
+        assert not pad, "the graph takes one context"
+        return self._file.run(tokens)[0].unsqueeze(1)
+
+
+class OnnxJoiner:
+    """The joiner for searches; what it is given is projected already."""
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+        self.output_linear = SimpleNamespace(weight=torch.zeros(0))  # says on which device
+
+    def encoder_proj(self, encoder_out: Tensor) -> Tensor:
+        """Nothing is left to do."""
+        return encoder_out
+
+    def decoder_proj(self, predictor_out: Tensor) -> Tensor:
+        """Nothing is left to do."""
+        return predictor_out
+
+    def __call__(self, encoder_out: Tensor, predictor_out: Tensor, project: bool = False) -> Tensor:
+        """(..., J) twice, broadcast against each other -> (..., V)."""
+        pair = torch.broadcast_tensors(encoder_out, predictor_out)
+        (logits,) = self._file.run(*(x.reshape(-1, x.shape[-1]) for x in pair))
+        return logits.view(*pair[0].shape[:-1], -1)
+
+
+class _File:
+    """One network: tensors in and out by position."""
+
+    def __init__(self, path: Path, num_threads: int) -> None:
+        import onnxruntime
+
+        from zipformer.export.graph import session_options
+
+        self._session = onnxruntime.InferenceSession(
+            str(path), session_options(num_threads), providers=["CPUExecutionProvider"]
+        )
+        self.inputs: list[Any] = self._session.get_inputs()
+        self.outputs: list[Any] = self._session.get_outputs()
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def run(self, *tensors: Tensor) -> list[Tensor]:
+        feed = {
+            spec.name: np.ascontiguousarray(tensor.numpy())
+            for spec, tensor in zip(self.inputs, tensors, strict=True)
+        }
+        return [torch.from_numpy(value) for value in self._session.run(None, feed)]
+
+    def zeros(self, batch_size: int) -> list[Tensor]:
+        """Inputs of the right shapes and types."""
+        return [
+            torch.zeros(
+                [size if isinstance(size, int) else batch_size for size in spec.shape],
+                dtype=torch.int64 if spec.type == "tensor(int64)" else torch.float32,
+            )
+            for spec in self.inputs
+        ]
