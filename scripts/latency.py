@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first so many cuts of a set")
     options.add_search_options(parser)
     parser.add_argument("--speech-end", choices=["energy", "alignment"], default="energy")
+    parser.add_argument("--silence", type=float, default=0.0, help="seconds behind each utterance")
     parser.add_argument("--live", action="store_true", help="also ask a server, started here")
     parser.add_argument("--uri", help="also ask this server, which serves the only context given")
     parser.add_argument("--calls", type=int, default=20, help="to the server, at real-time pace")
@@ -46,14 +47,13 @@ def main() -> None:
         for (name, path), context in product(sets.items(), contexts):
             cuts = list(islice(open_cuts(path), args.limit))
             recognizer = quick_recognizer(loaded, context, method, threads=1)
-            row = measure(recognizer, name, cuts, args.speech_end == "alignment")
+            row = measure(recognizer, name, cuts, args.speech_end == "alignment", args.silence)
             with serving(recognizer) if args.live else nullcontext(args) as server:
                 if server.uri:
                     row = ask_server(row, server.uri, cuts, args.calls, args.tail_seconds)
             rows.append(row)
-        path = args.json or loaded.path.parent / "latency.json"
-        write_latencies(path, rows)
-        print(f"{to_markdown(latency_table(rows))}\n\nFigures in {path}")
+        write_latencies(args.json or loaded.path.parent / "latency.json", rows)
+        print(to_markdown(latency_table(rows)))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "zipformer"
 LOW = ["nn", "losses", "ops", "masks.py", "context.py"]
 HIGH = {"zipformer.data", "zipformer.training", "zipformer.decoding"}
 OPTIONAL = ["k2", "torchaudio", "matplotlib", "triton", "onnx", "onnxruntime", "sherpa_onnx"]
+OPTIONAL += ["websockets"]
 
 
 def imports(path: Path) -> set[str]:

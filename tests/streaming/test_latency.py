@@ -105,14 +105,18 @@ def test_delays_are_counted_from_the_end_of_speech_where_the_last_word_is_right(
     )  # first: warming up
     emitted, final = iter([9, 0.9, 2.1, 1.8, 9, 1.1]), iter([9, 1.3, 2.5, 2.5, 9, 1.2])
 
-    def hear(*_: object) -> Heard:
+    lengths = []
+
+    def hear(_: object, samples: np.ndarray) -> Heard:
         at = next(final)
+        lengths.append(len(samples))
         result = StreamResult([], [], [], next(texts), [], 1.0)
         return Heard(result, next(emitted), at, at - 0.1, 0.0)
 
     monkeypatch.setattr(latency, "listen", hear)
     recognizer = Recognizer.of(tiny_run(tmp_path), Context(32, 128, 64))
-    row = measure(recognizer, "test", cuts, by_alignment=True)
+    row = measure(recognizer, "test", cuts, by_alignment=True, silence_seconds=0.5)
+    assert lengths[1:] == [cut.num_samples + 8000 for cut in cuts]
     assert (row.look_ahead, row.utterances, row.counted) == (1090, 5, 4)
     # emitted -0.1, 0.1, 0.3, 0.0; final 0.3, 0.5, 1.0, 0.1; shown 0.1 before
     assert row.emission == Delay(50.0, 240.0)

@@ -192,6 +192,24 @@ def test_looking_at_provisional_words_changes_nothing(loaded: LoadedModel) -> No
     assert looking.close() == other.close()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_looking_ahead_in_many_streams_at_once_is_looking_ahead_in_each(
+    loaded: LoadedModel, method: str
+) -> None:
+    recognizer = Recognizer.of(loaded, Context(32, 128, 64), method)
+    lines = []
+    for at_once in (True, False):
+        streams = [recognizer.open() for _ in range(4)]
+        for i, stream in enumerate(streams):
+            stream.accept(sound(1.0 + 0.4 * i, seed=i) if i else sound(0.1))  # the first waits
+        recognizer.advance(streams)
+        if at_once:
+            recognizer.look_ahead(streams)
+            assert all(stream.follows is not None for stream in streams)
+        lines.append([stream.provisional for stream in streams])
+    assert lines[0] == lines[1] and any(lines[0]) and lines[0][0] == ""
+
+
 def test_a_long_stream_needs_no_more_memory_than_a_short_one(loaded: LoadedModel) -> None:
     recognizer = Recognizer.of(loaded, Context(32, 128, 64))
     stream, other, sizes = recognizer.open(), recognizer.open(), set()

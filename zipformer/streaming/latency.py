@@ -135,7 +135,11 @@ def listen(recognizer: Recognizer, samples: np.ndarray) -> Heard:
 
 
 def measure(
-    recognizer: Recognizer, name: str, cuts: Iterable[Cut], by_alignment: bool = False
+    recognizer: Recognizer,
+    name: str,
+    cuts: Iterable[Cut],
+    by_alignment: bool = False,
+    silence_seconds: float = 0.0,
 ) -> Latency:
     """The delays of a test set.
 
@@ -144,18 +148,22 @@ def measure(
         name: Of the set.
         cuts: With audio and texts.
         by_alignment: Whether the end of speech comes from the words' alignment in the manifest.
+        silence_seconds: Silence behind each utterance: a microphone that stays open. Without any
+            the end of the audio, of which the stream is told, brings out the last words early.
 
     Raises:
         ValueError: If a cut has no audio, or no alignment where it is asked for, naming it.
     """
     listen(recognizer, np.zeros(WARM_UP_SAMPLES, np.float32))  # the first steps are slower
+    silence = np.zeros(round(silence_seconds * recognizer.sample_rate), np.float32)
     spent = audio = 0.0
     utterances = 0
     delays: list[tuple[float, float, float]] = []
     for cut in cuts:
         clip = read_clips([cut], 1)[0]
-        heard = listen(recognizer, clip.samples)
-        utterances, spent, audio = utterances + 1, spent + heard.seconds, audio + clip.seconds
+        heard = listen(recognizer, np.concatenate([clip.samples, silence]))
+        utterances, spent = utterances + 1, spent + heard.seconds
+        audio += clip.seconds + silence_seconds
         if _last_word(clip.text) == _last_word(heard.result.text) != "":
             end = end_of_words(cut) if by_alignment else end_of_speech(clip.samples)
             delays.append((heard.emitted - end, heard.final - end, heard.shown - end))

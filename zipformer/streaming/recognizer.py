@@ -156,17 +156,26 @@ class Recognizer:
             self._flush(closing)
         for stream in closing:
             if stream.search_state is not None:
-                stream.add(self.decoder.hypotheses(stream.search_state)[0], None)
+                stream.add(self.decoder.hypotheses(stream.search_state)[0])
             stream.finish()
         return [s.result for s in streams]
 
     @torch.inference_mode()
-    def look_ahead(self, search_state: Any, right: Tensor | None) -> list[int]:
-        """Tokens that may follow what is final, from (R / 4, D) encodings of right context."""
-        if right is not None:
-            lengths = torch.tensor([len(right)], device=right.device)
-            search_state = self.decoder.step(right[None], lengths, search_state)
-        return self.decoder.hypotheses(search_state)[0].tokens
+    def look_ahead(self, streams: Iterable[Stream]) -> None:
+        """Computes ``Stream.provisional`` of many streams, in one batch instead of one by one."""
+        asking = [s for s in streams if s.follows is None]
+        if not asking:
+            return
+        states = [s.search_state for s in asking]
+        state = type(states[0]).cat(states)
+        ahead = [s.right for s in asking]
+        frames = max(len(right) for right in ahead)  # of a stream that was not stepped last: none
+        if frames:
+            lengths = self._on_device(torch.tensor([len(right) for right in ahead]))
+            right = torch.nn.utils.rnn.pad_sequence(ahead, batch_first=True)
+            state = self.decoder.step(right, lengths, state)
+        for stream, found in zip(asking, self.decoder.hypotheses(state), strict=True):
+            stream.follows = found.tokens
 
     @torch.inference_mode()
     def _step(self, streams: Sequence[Stream]) -> None:
@@ -179,9 +188,11 @@ class Recognizer:
             stream.encoder_state = row.clone()  # a view would keep the whole batch
             stream.processed += chunk // 2
             stream.frames = stream.frames[chunk:].clone()
-        right = out[:, chunk // 4 :].unbind() if self.context.right else None
+        right = out[:, chunk // 4 :]
         lengths = torch.full((len(streams),), chunk // 4, device=out.device)
-        self._search(streams, out[:, : chunk // 4], lengths, right)
+        self._search(streams, out[:, : chunk // 4], lengths)
+        for stream, ahead in zip(streams, right, strict=True):
+            stream.right = ahead.clone()
 
     @torch.inference_mode()
     def _flush(self, streams: Sequence[Stream]) -> None:
@@ -192,22 +203,16 @@ class Recognizer:
         out, out_lengths = self.model.encoder.flush(
             self._on_device(features), lengths, state, self.context
         )
-        self._search(streams, out, out_lengths, None)
+        self._search(streams, out, out_lengths)
 
-    def _search(
-        self,
-        streams: Sequence[Stream],
-        out: Tensor,
-        lengths: Tensor,
-        right: Sequence[Tensor] | None,
-    ) -> None:
+    def _search(self, streams: Sequence[Stream], out: Tensor, lengths: Tensor) -> None:
         """Goes on with (B, T, D) encodings, (B,) of them valid."""
         states = [self._search_state(s) for s in streams]
         state = self.decoder.step(out, lengths, type(states[0]).cat(states))
         found, state = self.decoder.take(state)
         for i, stream in enumerate(streams):
             stream.search_state = state.select([i])
-            stream.add(found[i], None if right is None else right[i].clone())
+            stream.add(found[i])
 
     def _encoder_states(self, streams: Sequence[Stream]) -> tuple[Tensor, Tensor]:
         """(B, S) packed states, and (B,) frames at 50 Hz that came before."""

@@ -58,8 +58,8 @@ class Stream:
         self.search_state: Any = None
         self.final = Hypothesis()
         self.closed = False
-        self._right: Tensor | None = None  # (R / 4, D), what comes after the last step's chunk
-        self._provisional: list[int] | None = []
+        self.right = torch.zeros(0, 0)  # (R / 4, D), encodings behind the last step's chunk
+        self.follows: list[int] | None = []  # tokens that may follow; None if not computed yet
 
     @property
     def text(self) -> str:
@@ -74,9 +74,8 @@ class Stream:
         right context, and from hypotheses of a beam search that may still lose. Computed when
         asked for. ``text + provisional`` is the line to show.
         """
-        if self._provisional is None:
-            self._provisional = self._recognizer.look_ahead(self.search_state, self._right)
-        line = text_of(self.final.tokens + self._provisional, self._recognizer.tokens)
+        self._recognizer.look_ahead([self])
+        line = text_of(self.final.tokens + (self.follows or []), self._recognizer.tokens)
         return line[len(self.text) :]
 
     @property
@@ -127,16 +126,16 @@ class Stream:
     def finish(self) -> None:
         """Nothing follows: the result stays, everything else is given up."""
         self.closed = True
-        self.encoder_state = self.search_state = self._right = None
-        self.frames = self.frames[:0]
-        self._provisional = []
+        self.encoder_state = self.search_state = None
+        self.frames, self.right = self.frames[:0], self.right[:0]
+        self.follows = []
 
-    def add(self, found: Hypothesis, right: Tensor | None) -> None:
+    def add(self, found: Hypothesis) -> None:
         """Puts the outcome of a step behind what was final before."""
         self.final.tokens += found.tokens
         self.final.frames += found.frames
         self.final.log_probs += found.log_probs
-        self._right, self._provisional = right, None
+        self.follows = None
 
 
 def _checked(samples: Samples, sample_rate: int | None, wanted: int) -> np.ndarray:

@@ -212,7 +212,9 @@ class Worker:
     def _compute(self, turn: _Turn) -> list[str | None]:
         """In the thread: the turn's messages, in the order of its sessions; None if impossible."""
         self.recognizer.close([session.stream for session in turn.closing])
-        self.recognizer.step([session.stream for session in turn.stepping])
+        moved = self.recognizer.step([session.stream for session in turn.stepping])
+        if self._provisional:
+            self.recognizer.look_ahead(moved)
         messages: list[str | None] = []
         for session in turn.sessions:
             try:
