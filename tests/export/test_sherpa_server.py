@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 import soundfile
 from export.pytorch_words import METHODS, padded_results, scored_words
-from trained_digits import read_strings, trained
+from trained_digits import read_strings
 
 from zipformer.context import Context
 from zipformer.decoding.protocol import SECONDS_PER_FRAME
-from zipformer.export import export_streaming
 from zipformer.export.feeding import tail_seconds
 from zipformer.streaming.client import Call, transcribe
 
@@ -30,8 +29,8 @@ AT_ONCE = 8  # calls
 
 
 @contextmanager
-def sherpa_server(folder: Path, context: Context, method: str) -> Iterator[str]:
-    """The server of the package sherpa-onnx-bin on a free port."""
+def sherpa_server(folder: Path, logs: Path, context: Context, method: str) -> Iterator[str]:
+    """The server of the package sherpa-onnx-bin with an export, on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -41,11 +40,11 @@ def sherpa_server(folder: Path, context: Context, method: str) -> Iterator[str]:
     command += [f"--decoding-method={method}", "--max-active-paths=4", "--num-work-threads=1"]
     # An endpoint, which 1.2 s of blanks trigger, forgets all hypotheses but the best and lets the
     # predictor begin anew: that is meant to change words.
-    command += ["--enable-endpoint=false", f"--log-file={folder / 'server.log'}"]
-    output = (folder / "server.out").open("w")
+    command += ["--enable-endpoint=false", f"--log-file={logs / 'server.log'}"]
+    output = (logs / "server.out").open("w")
     server = subprocess.Popen([str(c) for c in command], stdout=output, stderr=output)
     try:
-        _wait_for(port, server, folder)
+        _wait_for(port, server, logs)
         yield f"ws://127.0.0.1:{port}"
     finally:
         server.kill()
@@ -53,9 +52,9 @@ def sherpa_server(folder: Path, context: Context, method: str) -> Iterator[str]:
         output.close()
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_for(port: int, server: subprocess.Popen[bytes], logs: Path) -> None:
     for _ in range(300):
-        assert server.poll() is None, (folder / "server.out").read_text()
+        assert server.poll() is None, (logs / "server.out").read_text()
         with socket.socket() as attempt:
             if attempt.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -78,14 +77,14 @@ async def call_all(uri: str, audio: list[np.ndarray]) -> list[Call]:
 @pytest.mark.parametrize("context", CONTEXTS, ids=str)
 def test_the_stock_server_says_the_words_that_are_scored(
     request: pytest.FixtureRequest,
+    exported: Callable[[Context], Path],
     digit_strings: Path,
     tmp_path: Path,
     context: Context,
     method: str,
 ) -> None:
     audio = [cut.load_audio()[0] for cut in read_strings(digit_strings)]
-    export_streaming(trained().model, trained().tokenizer.tokens, context, tmp_path)
-    with sherpa_server(tmp_path, context, method) as uri:
+    with sherpa_server(exported(context), tmp_path, context, method) as uri:
         calls = asyncio.run(call_all(uri, audio))
     wanted = padded_results(audio, context, method)
     assert [call.text for call in calls] == [result.text for result in wanted]
@@ -96,13 +95,14 @@ def test_the_stock_server_says_the_words_that_are_scored(
         assert [c.text for c in calls] == [scored_words(x, context, method) for x in audio]
 
 
-def test_the_stock_client_prints_them(digit_strings: Path, tmp_path: Path) -> None:
+def test_the_stock_client_prints_them(
+    exported: Callable[[Context], Path], digit_strings: Path, tmp_path: Path
+) -> None:
     context = CONTEXTS[1]
     samples = read_strings(digit_strings)[0].load_audio()[0]
     soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="PCM_16")
     heard, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
-    export_streaming(trained().model, trained().tokenizer.tokens, context, tmp_path)
-    with sherpa_server(tmp_path, context, "greedy_search") as uri:
+    with sherpa_server(exported(context), tmp_path, context, "greedy_search") as uri:
         command = [BIN / "sherpa-onnx-online-websocket-client", "--seconds-per-message=0.01"]
         command += [f"--server-port={uri.rsplit(':', 1)[1]}", tmp_path / "a.wav"]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=60)
