@@ -103,8 +103,3 @@ def test_a_run_without_checkpoints_is_one_line_of_error(tmp_path: Path) -> None:
     done = script("decode", tmp_path, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
-
-
-def test_export_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
-    done = script("export", cwd=tmp_path)
-    assert done.returncode == 1 and "not yet" in done.stderr
