@@ -92,7 +92,7 @@ class DataConfig:
     test: dict[str, Path] = field(default_factory=dict)  # name of the set -> cuts manifest
     bpe_model: Path = Path("data/bpe.model")
     sample_rate: int = 16000
-    max_duration: float = 200.0  # audio seconds per batch
+    max_duration: float = 200.0  # audio seconds per batch and process
     num_buckets: int = 30
     bucket_buffer: int = 20000  # cuts that the sampler looks ahead
     num_workers: int = 2
@@ -111,17 +111,22 @@ class TrainConfig:
     """The training loop."""
 
     exp_dir: Path = Path("exp")
+    init_from: Path | None = None  # checkpoint or run whose weights a new run starts from
     num_epochs: int = 30
     max_steps: int = 0  # stop after so many steps; 0 = run all epochs
     seed: int = 42
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    accumulate: int = 1  # batches that a process takes before each update
     log_every: int = 50  # steps
     valid_every: int = 3000  # steps; also at the end of every epoch
     save_every: int = 4000  # steps; also at the end of every epoch
+    save_minutes: float = 0.0  # minutes; 0 = only by steps
     keep_last: int = 30  # step checkpoints kept
     average_every: int = 100  # steps between snapshots of the running model average
-    max_nonfinite: int = 10  # bad batches in a row after which training stops
+    max_nonfinite: int = 10  # steps without update in a row after which training stops
+    oom: Literal["stop", "skip"] = "stop"  # what to do when memory runs out
+    scan: Literal["auto", "yes", "no"] = "auto"  # try the largest batches first; auto: on CUDA
     tensorboard: bool = True
 
 

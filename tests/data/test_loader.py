@@ -22,6 +22,7 @@ from zipformer.data.batch import Batch
 from zipformer.data.features import extract
 from zipformer.data.loader import TrainLoader, eval_batches
 from zipformer.data.manifests import count_cuts, open_cuts
+from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
 
 LENGTHS = [0.8, 1.0, 1.3, 0.9, 2.2, 1.7, 1.1, 2.9, 1.5, 0.7, 2.0, 1.2]
@@ -81,7 +82,7 @@ def test_an_epoch_taken_up_again_goes_on_as_if_never_left(
     whole = list(TrainLoader(config, tokenizer, seed=5).epoch(2))
     assert len(whole) > 3
     for start in (1, 3, len(whole)):
-        again = list(TrainLoader(config, tokenizer, seed=5).epoch(2, start_batch=start))
+        again = list(TrainLoader(config, tokenizer, seed=5).epoch(2, start_step=start))
         assert_equal(again, whole[start:])
 
 
@@ -157,7 +158,7 @@ def test_skipped_batches_read_nothing(
 
     whole = list(TrainLoader(plain, tokenizer, seed=5).epoch(1))
     monkeypatch.setattr(dataset_module, "load_features", spy)
-    list(TrainLoader(plain, tokenizer, seed=5).epoch(1, start_batch=len(whole) - 1))
+    list(TrainLoader(plain, tokenizer, seed=5).epoch(1, start_step=len(whole) - 1))
     assert read == whole[-1].cut_ids
 
 
@@ -184,19 +185,49 @@ def test_batches_stay_within_the_duration_but_for_their_last_cut(
     assert max(len(b.cut_ids) for b in batches) > 1
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 5])
-def test_ranks_get_equally_many_batches_and_together_every_cut(
-    plain: DataConfig, tokenizer: Tokenizer, world_size: int
+@pytest.mark.parametrize("batches_per_step", [2, 3, 5, 30])
+def test_every_step_has_all_its_batches_and_the_epoch_every_cut(
+    plain: DataConfig, tokenizer: Tokenizer, batches_per_step: int
 ) -> None:
     ranks = [
-        list(TrainLoader(plain, tokenizer, 5, rank, world_size).epoch(1))
-        for rank in range(world_size)
+        list(TrainLoader(plain, tokenizer, 5, Share(rank, batches_per_step)).epoch(1))
+        for rank in range(batches_per_step)
     ]
     assert len({len(batches) for batches in ranks}) == 1
-    seen = [i.split("_dup")[0] for batches in ranks for b in batches for i in b.cut_ids]
-    assert set(seen) == {f"cut{i:03d}" for i in range(len(LENGTHS))}
-    once = [i for batches in ranks for b in batches for i in b.cut_ids if "_dup" not in i]
-    assert len(once) == len(set(once))
+    ids = [i for batches in ranks for b in batches for i in b.cut_ids]
+    assert set(ids) == {f"cut{i:03d}" for i in range(len(LENGTHS))}
+    if batches_per_step < len(LENGTHS):
+        assert len(ids) == len(LENGTHS)
+
+
+def test_two_processes_see_what_one_that_accumulates_two_batches_sees(
+    config: DataConfig, tokenizer: Tokenizer
+) -> None:
+    alone = list(TrainLoader(config, tokenizer, 5, Share(accumulate=2)).epoch(1))
+    pair = [list(TrainLoader(config, tokenizer, 5, Share(rank, 2)).epoch(1)) for rank in (0, 1)]
+    assert_equal(alone, [batch for step in zip(*pair, strict=True) for batch in step])
+    resumed = TrainLoader(config, tokenizer, 5, Share(accumulate=2)).epoch(1, start_step=2)
+    assert_equal(list(resumed), alone[4:])
+
+
+def test_the_batches_of_a_step_have_similar_durations(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    cuts = make_cuts(tmp_path / "wav", [0.6 + 0.1 * i for i in range(32)])
+    config = config_for(write_manifest(tmp_path / "cuts.jsonl.gz", cuts), max_duration=3.0)
+    loader = TrainLoader(replace(config, num_buckets=4), tokenizer, 5, Share(accumulate=3))
+    longest = [batch.feature_lens.max().item() for batch in loader.epoch(1)]
+    steps = [longest[i : i + 3] for i in range(0, len(longest) - 3, 3)]
+    spreads = [max(step) - min(step) for step in steps]
+    assert sum(spreads) / len(spreads) < 0.5 * (max(longest) - min(longest))
+
+
+def test_the_order_of_the_buckets_differs_between_epochs(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    cuts = make_cuts(tmp_path / "wav", [1.0, 5.0] * 12)
+    config = config_for(write_manifest(tmp_path / "cuts.jsonl.gz", cuts), max_duration=5.0)
+    loader = TrainLoader(replace(config, num_buckets=2), tokenizer, 5)
+    orders = [[int(b.feature_lens.max()) > 250 for b in loader.epoch(e)] for e in (1, 2, 3)]
+    assert orders[0] != orders[1] or orders[1] != orders[2]
 
 
 def test_the_same_batch_is_augmented_anew_in_every_epoch(
@@ -211,7 +242,7 @@ def test_the_same_batch_is_augmented_anew_in_every_epoch(
 def test_ranks_augment_differently(corpus: Path, tokenizer: Tokenizer) -> None:
     one = write_manifest(corpus / "one.jsonl.gz", make_cuts(corpus / "one_wav", [3.0]))
     config = config_for(one)
-    pair = [next(TrainLoader(config, tokenizer, 5, rank, 2).epoch(1)) for rank in (0, 1)]
+    pair = [next(TrainLoader(config, tokenizer, 5, Share(rank, 2)).epoch(1)) for rank in (0, 1)]
     assert not torch.equal(pair[0].features, pair[1].features)
 
 
@@ -314,7 +345,7 @@ def test_a_batch_without_readable_cuts_keeps_its_place(
 def first_is_good(config: DataConfig, tokenizer: Tokenizer, seed: int) -> bool:
     """Whether no broken cut comes first or after another broken one."""
     sampler = TrainLoader(config, tokenizer, seed).sampler
-    good = [cuts[0].id < "cut004" for cuts in sampler.epoch(1, lambda cut: True)]
+    good = [step[0][0].id < "cut004" for step in sampler.epoch(1, lambda cut: True)]
     return good[0] and not any(not a and not b for a, b in zip(good, good[1:], strict=False))
 
 

@@ -22,6 +22,7 @@ from zipformer.data.loader import Batch
 from zipformer.nn.schedule import set_progress
 from zipformer.training import checkpoint
 from zipformer.training.asr import AsrTask, keep_alignable, manifest_seconds, pad_tokens
+from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
 from zipformer.training.metrics import read_metrics
 from zipformer.training.state import seed_step
@@ -140,9 +141,9 @@ def test_only_utterances_that_can_be_aligned_have_a_validation_loss(task: AsrTas
 def test_validation_is_deterministic_and_gives_loss_and_wer_per_context(task: AsrTask) -> None:
     model = task.build_model().eval()
     with torch.no_grad():
-        figures = task.validate(model)
+        figures = task.validate(model, Processes())
         seed_step(5, 5)
-        assert task.validate(model) == figures
+        assert task.validate(model, Processes()) == figures
     assert list(figures) == ["loss", "loss full", "wer full", "loss 32/64/32", "wer 32/64/32"]
     assert figures["loss"] == pytest.approx((figures["loss full"] + figures["loss 32/64/32"]) / 2)
 
@@ -150,7 +151,7 @@ def test_validation_is_deterministic_and_gives_loss_and_wer_per_context(task: As
 def test_validation_wer_counts_word_errors(task: AsrTask, monkeypatch: pytest.MonkeyPatch) -> None:
     spoken: list[list[int]] = []
     cuts: list[str] = []
-    for batch in task._validation_batches(task.build_model(), limit=3):
+    for batch in task._validation_batches(task.build_model(), Processes(), limit=3):
         spoken += batch.tokens
         cuts += batch.cut_ids
     assert len(cuts) == 3
@@ -167,11 +168,13 @@ def test_validation_wer_counts_word_errors(task: AsrTask, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("zipformer.training.asr.GreedySearch", Oracle)
     model = task.build_model().eval()
-    assert task._validation_wer(model, Context.full()) == 0.0
+    assert task._validation_wer(model, Context.full(), Processes()) == 0.0
     spoken = [tokens + task.tokenizer.encode("nine") for tokens in spoken]
     texts = [task.tokenizer.decode(tokens).split() for tokens in spoken]
     words = sum(len(text) - 1 for text in texts)
-    assert task._validation_wer(model, Context.full()) == pytest.approx(100 * 3 / words)
+    assert task._validation_wer(model, Context.full(), Processes()) == pytest.approx(
+        100 * 3 / words
+    )
 
 
 def test_audio_of_a_manifest_is_summed(corpus: Path, tmp_path: Path, task: AsrTask) -> None:

@@ -19,13 +19,15 @@ from training.tiny_task import TinyTask, tiny_config
 
 from zipformer.config import OptimConfig
 from zipformer.context import Context
+from zipformer.data.sampler import Share
 from zipformer.optim import Eden, ScaledAdam
 from zipformer.training import checkpoint
+from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
 from zipformer.training.metrics import read_metrics
 from zipformer.training.step import NonFiniteError
 
-TIMING = ("hours_per_hour", "eta_seconds", "done")
+TIMING = ("hours_per_hour", "eta_seconds", "done", "memory_mb")
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,6 +45,7 @@ def same(a: Any, b: Any) -> bool:
 def stripped(path: Path) -> dict[str, Any]:
     """A checkpoint without what may differ between two starts."""
     content = checkpoint.load(path)
+    del content["clock"]
     for key in ("exp_dir", "max_steps", "num_epochs"):
         del content["config"]["train"][key]
     return content
@@ -131,7 +134,7 @@ def test_signal_finishes_the_step_saves_and_exits_0(
 def test_signal_during_validation_saves_at_once(
     tmp_path: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def validate(self: TinyTask, model: torch.nn.Module) -> dict[str, float]:
+    def validate(self: TinyTask, model: torch.nn.Module, processes: Processes) -> dict[str, float]:
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the signal should have ended this")
 
@@ -174,7 +177,7 @@ def test_schedules_follow_the_audio_that_was_seen(tmp_path: Path) -> None:
     task = TinyTask()
     fit(config, task)
     seconds = [0.0]
-    for batch in task.build_loader().epoch(1):
+    for batch in task.build_loader(Share()).epoch(1):
         seconds.append(seconds[-1] + batch.seconds)
     expected = [0.5 + (0.1 - 0.5) * (s / 2.0) / 20.0 for s in seconds[:-1]]
     assert task.progress == pytest.approx(expected)
@@ -221,7 +224,7 @@ def test_non_finite_batch_changes_no_weight_and_is_named(
 
 def test_too_many_non_finite_batches_in_a_row_stop_training_with_advice(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, max_nonfinite=3)
-    with pytest.raises(NonFiniteError, match=r"3 batches in a row.*cut-2-1.*Lower optim.base_lr"):
+    with pytest.raises(NonFiniteError, match=r"3 steps in a row.*cut-2-1.*lower optim.base_lr"):
         fit(config, TinyTask(nan_loss=(2, 3, 6, 7, 8)))
     assert "NonFiniteError" in (tmp_path / "log.txt").read_text()
 
@@ -238,12 +241,6 @@ def test_running_out_of_memory_names_the_batch_and_what_to_lower(tmp_path: Path)
 def test_epoch_without_batches_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no batch.*data.train"):
         fit(tiny_config(tmp_path), TinyTask(batches_per_epoch=0))
-
-
-def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="WORLD_SIZE = 2"):
-        fit(tiny_config(tmp_path), TinyTask())
 
 
 def test_changed_setting_is_warned_of_on_resume(
@@ -289,14 +286,97 @@ def test_only_the_last_step_checkpoints_are_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_best_epoch_is_the_one_of_lowest_validation_loss(
+def test_best_epochs_are_those_of_lowest_loss_and_of_lowest_wer_at_each_context(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr(TinyTask, "validate", lambda self, model: {"loss": next(losses)})
+    figures = iter(
+        {"loss": loss, "wer full": full, "wer 32/256/64": streaming}
+        for loss, full, streaming in [(3.0, 9.0, 10.0), (1.0, 8.0, 12.0), (2.0, 7.0, 11.0)]
+    )
+    monkeypatch.setattr(TinyTask, "validate", lambda self, model, processes: next(figures))
     fit(tiny_config(tmp_path, valid_every=0), TinyTask())
-    assert (tmp_path / "best-valid.pt").read_bytes() == (tmp_path / "epoch-2.pt").read_bytes()
-    assert stripped(tmp_path / "epoch-3.pt")["state"]["best_epoch"] == 2
+    for name, epoch in (("valid", 2), ("wer-full", 3), ("wer-32-256-64", 1)):
+        best = tmp_path / f"best-{name}.pt"
+        assert best.read_bytes() == (tmp_path / f"epoch-{epoch}.pt").read_bytes()
+    state = stripped(tmp_path / "epoch-3.pt")["state"]
+    assert state["best_epoch"] == 2
+    assert state["best_wer"] == {"full": 7.0, "32/256/64": 10.0}
+
+
+class Hungry(TinyTask):
+    """Memory runs out at step 2."""
+
+    def loss(self, model: Any, batch: Any, step: Any) -> Any:
+        if step.step == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().loss(model, batch, step)
+
+
+def test_batch_without_memory_may_be_skipped_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(tiny_config(tmp_path, max_steps=4, save_every=1, oom="skip"), Hungry())
+    before, after = (stripped(tmp_path / f"checkpoint-{step}.pt") for step in (2, 3))
+    assert torch.equal(before["model"]["first.weight"], after["model"]["first.weight"])
+    assert after["state"]["skipped"] == 1
+    assert "memory ran out (1 in a row); cuts: cut-1-2-0 cut-1-2-1" in caplog.text
+    last = stripped(tmp_path / "checkpoint-4.pt")
+    assert not torch.equal(last["model"]["first.weight"], after["model"]["first.weight"])
+
+
+def test_scan_finds_out_before_training_and_changes_nothing(tmp_path: Path, straight: Path) -> None:
+    class Large(TinyTask):
+        def loss(self, model: Any, batch: Any, step: Any) -> Any:
+            if batch.cut_ids[0] == "cut-1-2-0":  # what TinyLoader.largest gives
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().loss(model, batch, step)
+
+    large = Large()
+    with pytest.raises(RuntimeError, match=r"cut-1-2-0.*lower data.max_duration"):
+        fit(tiny_config(tmp_path / "large", scan="yes"), large)
+    assert large.steps == []
+    fit(tiny_config(tmp_path / "fits", scan="yes"), TinyTask())
+    scanned, plain = (stripped(d / "epoch-3.pt") for d in (tmp_path / "fits", straight))
+    assert same(scanned["model"], plain["model"])
+    assert same(scanned["optimizer"], plain["optimizer"])
+
+
+def test_checkpoints_are_also_written_by_the_clock(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, max_steps=3, save_every=0, valid_every=0, save_minutes=1e-9)
+    fit(config, TinyTask())
+    assert checkpoint.steps_in(tmp_path) == [1, 2, 3]
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from training.tiny_task import TinyTask, tiny_config
+from zipformer.training.loop import fit
+
+class Task(TinyTask):
+    def loss(self, model, batch, step):
+        limit = 20_000 if step.step in (6, 7) else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        return super().loss(model, batch, step)
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit is an OSError then
+fit(tiny_config(Path(sys.argv[1]), save_every=4, max_steps=int(sys.argv[2])), Task(dim=64))
+"""
+
+
+@pytest.mark.parametrize(("max_steps", "ends_well"), [(9, True), (8, False)])
+def test_full_disk_leaves_the_last_checkpoint_and_training_goes_on(
+    tmp_path: Path, max_steps: int, ends_well: bool
+) -> None:
+    """Nothing can be written at the end of epoch 1 (step 7) and at step 8."""
+    completed = run(FULL_DISK, str(tmp_path), str(max_steps))
+    assert "Training goes on" in completed.stderr
+    assert "checkpoints written before are intact" in completed.stderr
+    assert (completed.returncode == 0) == ends_well, completed.stderr
+    assert sorted(p.name for p in tmp_path.glob("*.pt*")) == (
+        ["checkpoint-4.pt", "checkpoint-9.pt"] if ends_well else ["checkpoint-4.pt"]
+    )
+    fit(tiny_config(tmp_path, max_steps=12), TinyTask(dim=64))  # and it can be gone on from
 
 
 def test_average_in_the_checkpoint_is_the_mean_of_the_snapshots(tmp_path: Path) -> None:
@@ -362,9 +442,14 @@ def start(exp_dir: Path, **task: Any) -> subprocess.CompletedProcess[str]:
         "from zipformer.training.loop import fit\n"
         "fit(tiny_config(Path(sys.argv[1])), TinyTask(**json.loads(sys.argv[2])))"
     )
+    return run(code, str(exp_dir), json.dumps(task))
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python code in a process of its own."""
     paths = [str(ROOT), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
-        [sys.executable, "-c", code, str(exp_dir), json.dumps(task)],
+        [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -12,6 +12,7 @@ import torch
 
 from zipformer.config import TrainConfig
 from zipformer.training.console import Console, logging_to
+from zipformer.training.distributed import Processes
 from zipformer.training.metrics import (
     LossWindow,
     MetricsWriter,
@@ -28,7 +29,7 @@ DRAWN = {"lr": 0.02, "grad_norm": 3.0, "context": "32/256/64", "right_mode": "ma
 
 
 def test_window_gives_means_per_frame_and_starts_anew() -> None:
-    window = LossWindow()
+    window = LossWindow(Processes())
     window.add({"loss": torch.tensor(6.0), "frames": torch.tensor(2)})
     window.add({"loss": torch.tensor(9.0), "frames": torch.tensor(4)})
     assert window.take() == {"loss": 2.5}
@@ -39,7 +40,11 @@ def test_window_gives_means_per_frame_and_starts_anew() -> None:
 
 def test_window_survives_a_checkpoint() -> None:
     values = [torch.rand(()) for _ in range(9)]
-    straight, first, second = LossWindow(), LossWindow(), LossWindow()
+    straight, first, second = (
+        LossWindow(Processes()),
+        LossWindow(Processes()),
+        LossWindow(Processes()),
+    )
     for value in values:
         straight.add({"loss": value, "frames": torch.tensor(3)})
     for value in values[:4]:

@@ -30,12 +30,12 @@ class Batches(IterableDataset):
         return TinyLoader(100_000).epoch(self.epoch, self.start)
 
 class Loader:
-    def epoch(self, epoch, start_batch=0):
-        dataset = Batches(epoch, start_batch)
+    def epoch(self, epoch, start_step=0):
+        dataset = Batches(epoch, start_step)
         return iter(DataLoader(dataset, batch_size=None, num_workers=1))
 
 class Task(TinyTask):
-    def build_loader(self, rank=0, world_size=1):
+    def build_loader(self, share):
         return Loader()
 
 fit(tiny_config(Path(sys.argv[1]), save_every=0, valid_every=0), Task(pause=0.01))

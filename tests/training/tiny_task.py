@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from zipformer.config import RunConfig, TrainConfig
+from zipformer.data.sampler import Share
 from zipformer.nn.schedule import ScheduledFloat
+from zipformer.training.distributed import Processes
 from zipformer.training.task import StepInfo
 
 
@@ -30,15 +32,25 @@ class TinyBatch:
 
 
 class TinyLoader:
-    def __init__(self, batches_per_epoch: int) -> None:
-        self.batches_per_epoch = batches_per_epoch
+    """So many steps an epoch; ``share`` says which of its batches are this process's."""
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[TinyBatch]:
+    def __init__(self, steps_per_epoch: int, share: Share | None = None) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self.share = share or Share()
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[TinyBatch]:
         torch.rand(1)  # what a DataLoader does to the global generator when it starts
-        for i in range(start_batch, self.batches_per_epoch):
-            generator = torch.Generator().manual_seed(1000 * epoch + i)
-            x = torch.randn(2 + i % 3, 4, generator=generator)
-            yield TinyBatch(x, [f"cut-{epoch}-{i}-{j}" for j in range(len(x))], 1.25 * len(x))
+        for step in range(start_step, self.steps_per_epoch):
+            for position in self.share.positions:
+                yield self.batch(epoch, step * self.share.batches_per_step + position)
+
+    def batch(self, epoch: int, i: int) -> TinyBatch:
+        generator = torch.Generator().manual_seed(1000 * epoch + i)
+        x = torch.randn(2 + i % 3, 4, generator=generator)
+        return TinyBatch(x, [f"cut-{epoch}-{i}-{j}" for j in range(len(x))], 1.25 * len(x))
+
+    def largest(self) -> list[TinyBatch]:
+        return [self.batch(1, 2)]
 
 
 class TinyModel(nn.Module):
@@ -86,8 +98,8 @@ class TinyTask:
     def files(self) -> dict[str, Path]:
         return self.extra_files
 
-    def build_loader(self, rank: int = 0, world_size: int = 1) -> TinyLoader:
-        return TinyLoader(self.batches_per_epoch)
+    def build_loader(self, share: Share) -> TinyLoader:
+        return TinyLoader(self.batches_per_epoch, share)
 
     def epoch_seconds(self) -> float:
         return 25.0
@@ -113,7 +125,7 @@ class TinyTask:
         info = {"loss": loss, "first": error[:, 0].sum(), "frames": frames}
         return loss, {name: value.detach() for name, value in info.items()}
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: nn.Module, processes: Processes) -> dict[str, float]:
         x = torch.rand(5, 4)  # draws from the global generator, on purpose
         return {"loss": (model(torch.ones(3, 4)) - 1).square().mean().item() + 0 * x.sum().item()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,23 @@ from zipformer.config import DataConfig
 from zipformer.data.batch import Batch
 from zipformer.data.dataset import EvaluationDataset, Reply, Request, TrainingDataset
 from zipformer.data.filters import TrainingFilter, check_audio
-from zipformer.data.manifests import open_cuts
-from zipformer.data.sampler import TrainingSampler, sorted_batches
+from zipformer.data.manifests import open_cuts, text_of
+from zipformer.data.sampler import Share, TrainingSampler, sorted_batches
 from zipformer.data.tokenizer import Tokenizer
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
 
 logger = logging.getLogger(__name__)
+
+# What memory depends on: padded audio, attention, number of cuts, and the transducer's lattice.
+SIZES: tuple[Callable[[list[Cut]], float], ...] = (
+    lambda cuts: len(cuts) * max(cut.duration for cut in cuts),
+    lambda cuts: max(cut.duration for cut in cuts),
+    len,
+    lambda cuts: (
+        len(cuts) * max(cut.duration for cut in cuts) * max(len(text_of(cut)) for cut in cuts)
+    ),
+)
 
 UNREADABLE_CUT = "unreadable"  # the name under which such cuts are counted
 
@@ -38,8 +48,7 @@ class TrainLoader:
         config: The section ``data``.
         tokenizer: Turns transcripts into token ids.
         seed: Of the order and of the augmentation.
-        rank: Of this process.
-        world_size: Processes; each gets its own batches, all the same number.
+        share: Which batches of a step are this process's; all by default.
 
     Raises:
         FileNotFoundError: If a manifest is missing.
@@ -51,22 +60,21 @@ class TrainLoader:
         config: DataConfig,
         tokenizer: Tokenizer,
         seed: int,
-        rank: int = 0,
-        world_size: int = 1,
+        share: Share | None = None,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.sampler = TrainingSampler(config, seed, rank, world_size)
+        self.share = share or Share()
+        self.sampler = TrainingSampler(config, seed, self.share.batches_per_step)
         self.dataset = TrainingDataset(tokenizer, config)
         self.dropped: Counter[str] = Counter()
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from number ``start_batch`` on; skipping reads no audio.
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """This process's batches of an epoch, ``share.accumulate`` of them for every step.
 
-        ``dropped`` counts, by reason, the cuts of this epoch that were left out.
+        It begins at step ``start_step``; skipping reads no audio. ``dropped`` counts, by reason,
+        the cuts of this epoch that were left out.
 
         Raises:
             ValueError: If the data do not fit the config or the tokenizer, naming the cut, if
@@ -75,13 +83,15 @@ class TrainLoader:
         """
         keep = TrainingFilter(self.config, self.tokenizer)
         self.dropped = keep.dropped
-        wanted = islice(self._requests(epoch, keep), start_batch, None)
-        batches = 0
-        for reply in _load(self.dataset, wanted, self.config.num_workers):
+        replies = _load(
+            self.dataset, self._requests(epoch, start_step, keep), self.config.num_workers
+        )
+        found = False
+        for reply in replies:
             self._count(reply)
-            batches += 1
+            found = True
             yield reply.batch
-        if not batches and not start_batch:
+        if not found and not start_step:
             raise ValueError(
                 f"nothing to train on: of {self.sampler.num_cuts} cuts in "
                 f"{', '.join(map(str, self.config.train))} all were dropped: {dict(self.dropped)}"
@@ -90,12 +100,26 @@ class TrainLoader:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
             logger.info("epoch %d left out cuts: %s", epoch, reasons)
 
-    def _requests(self, epoch: int, keep: TrainingFilter) -> Iterator[Request]:
+    def largest(self) -> list[Batch]:
+        """Of this process's batches of the first epoch those that need most memory.
+
+        They are the one with most audio, that with the longest cut, that with most cuts, and that
+        with the largest lattice, as far as these differ.
+        """
+        keep = TrainingFilter(self.config, self.tokenizer)
+        requests = list(self._requests(1, 0, keep))
+        chosen = {max(range(len(requests)), key=lambda i: size(requests[i].cuts)) for size in SIZES}
+        wanted = [requests[i] for i in sorted(chosen)]
+        return [reply.batch for reply in _load(self.dataset, wanted, num_workers=0)]
+
+    def _requests(self, epoch: int, start_step: int, keep: TrainingFilter) -> Iterator[Request]:
         spare: Cut | None = None
-        for index, cuts in enumerate(self.sampler.epoch(epoch, keep)):
-            number = index * self.world_size + self.rank
-            yield Request(cuts, (self.seed, epoch, number), spare)
-            spare = cuts[0]
+        for step, batches in enumerate(self.sampler.epoch(epoch, keep)):
+            if step >= start_step:
+                for position in self.share.positions:
+                    number = step * self.share.batches_per_step + position
+                    yield Request(batches[position], (self.seed, epoch, number), spare)
+            spare = batches[0][0]
 
     def _count(self, reply: Reply) -> None:
         for cut_id, reason in reply.unreadable:
@@ -115,6 +139,7 @@ def eval_batches(
     config: DataConfig,
     max_duration: float | None = None,
     limit: int = 0,
+    part: slice = slice(None),
 ) -> Iterator[Batch]:
     """Every cut of a manifest once, as it is, longest first.
 
@@ -124,6 +149,7 @@ def eval_batches(
         config: The section ``data``.
         max_duration: Seconds per batch, padding included; the config's by default.
         limit: Only the first so many cuts of the manifest; 0 = all.
+        part: Which of the batches.
 
     Raises:
         FileNotFoundError: If there is no such manifest.
@@ -132,7 +158,7 @@ def eval_batches(
     cuts = list(islice(open_cuts(cuts_path), limit or None))
     for cut in cuts:
         check_audio(cut, config.sample_rate)
-    requests = [Request(b) for b in sorted_batches(cuts, max_duration or config.max_duration)]
+    requests = [Request(b) for b in sorted_batches(cuts, max_duration or config.max_duration)][part]
     dataset = EvaluationDataset(tokenizer, config)
     for reply in _load(dataset, requests, min(config.num_workers, len(requests))):
         yield reply.batch

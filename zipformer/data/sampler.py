@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset.sampling import DynamicBucketingSampler
-from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
+from lhotse.dataset.sampling.dynamic_bucketing import DynamicBucketer, estimate_duration_buckets
 
 from zipformer.config import DataConfig
 from zipformer.data.manifests import count_cuts, open_cuts
@@ -19,31 +20,58 @@ from zipformer.data.seeds import derive_seed
 CUTS_FOR_BUCKETS = 10_000  # looked at to place the bucket boundaries
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which part of every step's batches a process takes.
+
+    A step is ``world_size * accumulate`` batches, whoever computes them: two processes get what one
+    that accumulates two batches gets.
+
+    Args:
+        rank: Of this process.
+        world_size: Processes.
+        accumulate: Batches that a process takes a step.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    accumulate: int = 1
+
+    @property
+    def batches_per_step(self) -> int:
+        """Batches of a step, over all processes."""
+        return self.world_size * self.accumulate
+
+    @property
+    def positions(self) -> range:
+        """Which of them are this process's."""
+        return range(self.rank * self.accumulate, (self.rank + 1) * self.accumulate)
+
+
 class TrainingSampler:
     """Batches of similar durations in a random order that hangs on (seed, epoch) alone.
 
     Manifests are read lazily through a buffer of ``bucket_buffer`` cuts; several are interleaved,
-    each in proportion to its size. Every rank draws the same batches and takes its own of them, so
-    all have the same number; at the end of an epoch the last cuts are shared out.
+    each in proportion to its size. All batches of a step come from one bucket, so that no process
+    waits for another, and every process draws the same steps; in the last one of an epoch the cuts
+    that are left are shared out.
 
     Args:
         config: ``train``, ``max_duration``, ``num_buckets`` and ``bucket_buffer`` are used.
         seed: Of the order.
-        rank: Which share of the batches to return.
-        world_size: Number of ranks.
+        batches_per_step: Of all processes together.
 
     Raises:
         FileNotFoundError: If a manifest is missing.
         ValueError: If there is no manifest, or no cut in them.
     """
 
-    def __init__(self, config: DataConfig, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, config: DataConfig, seed: int, batches_per_step: int = 1) -> None:
         if not config.train:
             raise ValueError("data.train names no cuts manifest to train on")
         self.config = config
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
+        self.batches_per_step = batches_per_step
         self.sizes = [count_cuts(path) for path in config.train]
         if not sum(self.sizes):
             raise ValueError(f"no cuts in {', '.join(map(str, config.train))}")
@@ -54,31 +82,41 @@ class TrainingSampler:
         """Cuts in the manifests."""
         return sum(self.sizes)
 
-    def epoch(self, epoch: int, keep: Callable[[Cut], bool]) -> Iterator[list[Cut]]:
-        """The batches of one epoch, of cuts that ``keep`` lets through. Reads no audio."""
+    def epoch(self, epoch: int, keep: Callable[[Cut], bool]) -> Iterator[list[list[Cut]]]:
+        """The batches of one step after another, of cuts that ``keep`` lets through.
+
+        Reads no audio and no features.
+        """
         seed = derive_seed(self.seed, epoch)
         cuts = interleave(self.config.train, self.sizes, seed)
         if self._bins is None:
             self._bins = duration_bins(cuts, self.config.num_buckets, self.num_cuts)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Your 'buffer_size' setting")
-            sampler = DynamicBucketingSampler(
-                cuts,
-                max_duration=self.config.max_duration,
+            # Not lhotse's sampler around it: that one draws the buckets alike in every epoch, or
+            # ends an epoch at the first bucket that runs dry, losing what is left (lhotse 1.33).
+            bucketer = DynamicBucketer(
+                filter(keep, cuts),
                 duration_bins=self._bins,
+                world_size=self.batches_per_step,
+                max_duration=self.config.max_duration,
                 buffer_size=self.config.bucket_buffer,
                 shuffle=True,
-                drop_last=False,
-                seed=seed,
-                rank=self.rank,
-                world_size=self.world_size,
-                # Ranks take batches of one bucket, so that none waits for another. Without it
-                # lhotse 1.33 ends an epoch at the first bucket that runs dry, losing what is left.
-                # Its price: the order of the buckets (not of the cuts) repeats in every epoch.
-                sync_buckets=True,
-            ).filter(keep)
-            for batch in sampler:
-                yield list(batch)
+                rng=random.Random(seed),
+                bucket_rng=random.Random(derive_seed(seed, 1)),
+            )
+            batches = iter(bucketer)
+            while step := [list(batch) for batch in islice(batches, self.batches_per_step)]:
+                yield share_out(step, self.batches_per_step)
+
+
+def share_out(batches: list[list[Cut]], count: int) -> list[list[Cut]]:
+    """``count`` batches out of fewer, none of them empty; if there are too few cuts, some twice."""
+    if len(batches) == count:
+        return batches
+    cuts = [cut for batch in batches for cut in batch]
+    cuts = list(islice(cycle(cuts), max(count, len(cuts))))
+    return [cuts[i::count] for i in range(count)]
 
 
 def interleave(paths: Sequence[Path], sizes: Sequence[int], seed: int) -> CutSet:

@@ -37,6 +37,7 @@ def export_weights(loaded: LoadedModel, directory: Path) -> Path:
         "config": to_dict(config),
         "files": {BPE_MODEL: checkpoint.sha256(directory / BPE_MODEL)},
         "state": {"step": loaded.steps, "audio_seconds": loaded.audio_seconds},
+        "clock": {"seconds": loaded.train_seconds},
         "label": loaded.label,
     }
     checkpoint.save(directory / WEIGHTS, content)

@@ -58,6 +58,7 @@ class Balancer(nn.Module):
         )
         self.grad_scale = grad_scale
         self.channel_dim = channel_dim
+        self.pushes: Tensor | None = None  # (C,) of the last time that it acted; 0 = none
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Returns ``x``.
@@ -74,7 +75,7 @@ class Balancer(nn.Module):
             float(self.min_abs) * _MEAN_ABS_TO_RMS,
             float(self.max_abs) * _MEAN_ABS_TO_RMS,
         )
-        return _BalancerFunction.apply(x, valid, limits, self.grad_scale, self.channel_dim)
+        return _BalancerFunction.apply(x, valid, limits, self)
 
 
 def _mean_over_std(positive: float) -> float:
@@ -97,17 +98,17 @@ class _BalancerFunction(torch.autograd.Function):
         x: Tensor,
         valid: Tensor | None,
         limits: tuple[float, float, float, float],
-        grad_scale: float,
-        channel_dim: int,
+        module: Balancer,
     ) -> Tensor:
         ctx.save_for_backward(x, valid)
-        ctx.settings = limits, grad_scale, channel_dim
+        ctx.settings = limits, module
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         x, valid = ctx.saved_tensors
-        (min_mean, max_mean, min_rms, max_rms), grad_scale, channel_dim = ctx.settings
+        (min_mean, max_mean, min_rms, max_rms), module = ctx.settings
+        grad_scale, channel_dim = module.grad_scale, module.channel_dim
         mean, square = (t.double() for t in _moments(x, valid, channel_dim))  # (C,) each
         # A channel that is constant has no more than rounding errors for a variance.
         variance = (square - mean * mean).clamp(min=_TINY).maximum(1e-7 * square)
@@ -119,12 +120,12 @@ class _BalancerFunction(torch.autograd.Function):
         # without the factor 1 / N that the normalisation cancels: a + b (x - mean).
         a = m_sign / std + r_sign * mean / rms.square()
         b = r_sign / rms.square() - m_sign * m / variance
-        size = (a * a + b * b * variance).sqrt().clamp(min=_TINY)
+        module.pushes = size = (a * a + b * b * variance).sqrt().clamp(min=_TINY)
         a, b = (a - b * mean) * grad_scale / size, b * grad_scale / size
         shape = [1] * x.ndim
         shape[channel_dim] = -1
         push = torch.addcmul(a.view(shape).to(x.dtype), x, b.view(shape).to(x.dtype))
-        return torch.addcmul(grad, grad.abs(), push.to(grad.dtype)), None, None, None, None
+        return torch.addcmul(grad, grad.abs(), push.to(grad.dtype)), None, None, None
 
 
 def _moments(x: Tensor, valid: Tensor | None, channel_dim: int) -> tuple[Tensor, Tensor]:
@@ -193,6 +194,24 @@ def load_whiten_probs(model: nn.Module, probs: dict[str, float]) -> None:
     for name, module in model.named_modules():
         if isinstance(module, Whiten):
             module.prob = probs[name]
+
+
+def regularizer_activity(model: nn.Module) -> dict[str, float]:
+    """How much the regularizers inside ``model`` had to do when they last looked.
+
+    Returns:
+        ``balancer``, the share of channels that were pushed, and ``whiten``, the share of the
+        modules that acted or have not looked yet.
+    """
+    pushes = [m.pushes for m in model.modules() if isinstance(m, Balancer) and m.pushes is not None]
+    whitens = [m for m in model.modules() if isinstance(m, Whiten)]
+    activity = {}
+    if pushes:
+        activity["balancer"] = (torch.cat(pushes) > _TINY).double().mean().item()
+    if whitens:
+        acted = sum(m.prob == m.max_prob for m in whitens)
+        activity["whiten"] = acted / len(whitens)
+    return activity
 
 
 class _WhitenFunction(torch.autograd.Function):

@@ -18,6 +18,8 @@ from zipformer.config import RunConfig
 from zipformer.context import Context, parse_contexts
 from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, TrainLoader, eval_batches
+from zipformer.data.manifests import count_cuts
+from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.decoding.greedy_search import GreedySearch
 from zipformer.losses import transducer_losses
@@ -25,6 +27,7 @@ from zipformer.losses.ctc import ctc_loss
 from zipformer.model import AsrModel
 from zipformer.nn.encoder import Encoder
 from zipformer.training.checkpoint import BPE_MODEL
+from zipformer.training.distributed import Processes
 from zipformer.training.task import StepInfo
 
 logger = logging.getLogger(__name__)
@@ -45,10 +48,9 @@ class AsrTask:
         """The tokenizer."""
         return {BPE_MODEL: self.config.data.bpe_model}
 
-    def build_loader(self, rank: int = 0, world_size: int = 1) -> TrainLoader:
+    def build_loader(self, share: Share) -> TrainLoader:
         """Batches from ``data.train``."""
-        seed = self.config.train.seed
-        return TrainLoader(self.config.data, self.tokenizer, seed, rank, world_size)
+        return TrainLoader(self.config.data, self.tokenizer, self.config.train.seed, share)
 
     def epoch_seconds(self) -> float:
         """Audio in the training manifests."""
@@ -105,7 +107,7 @@ class AsrTask:
         warm = min(step / settings.warm_steps, 1.0) if settings.warm_steps > 0 else 1.0
         return 1.0 + warm * (settings.simple_scale - 1.0), 0.1 + warm * 0.9
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: nn.Module, processes: Processes) -> dict[str, float]:
         """Loss per output frame and greedy WER at each context of ``validation.contexts``.
 
         The loss has its final weights from the start, so that its curve can be read; ``loss`` is
@@ -116,30 +118,31 @@ class AsrTask:
         figures: dict[str, float] = {}
         losses = []
         for context in parse_contexts(self.config.validation.contexts):
-            losses.append(self._validation_loss(model, context))
+            losses.append(self._validation_loss(model, context, processes))
             figures[f"loss {context}"] = losses[-1]
             if self.config.validation.wer_cuts > 0:
-                figures[f"wer {context}"] = self._validation_wer(model, context)
+                figures[f"wer {context}"] = self._validation_wer(model, context, processes)
         return {"loss": sum(losses) / max(len(losses), 1), **figures}
 
-    def _validation_loss(self, model: AsrModel, context: Context) -> float:
+    def _validation_loss(self, model: AsrModel, context: Context, processes: Processes) -> float:
         step = StepInfo(self.config.loss.warm_steps, context, self.config.validation.right_mode)
         total, frames = 0.0, 0.0
-        for batch in self._validation_batches(model):
+        for batch in self._validation_batches(model, processes):
             aligned = keep_alignable(batch)
             if aligned is not None:
                 info = self.loss(model, aligned, step)[1]
                 total += info["loss"].item()
                 frames += info["frames"].item()
+        total, frames = processes.sum(total, frames)
         return total / max(frames, 1.0)
 
-    def _validation_wer(self, model: AsrModel, context: Context) -> float:
+    def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
         """Word errors in percent of the reference words."""
         search = GreedySearch(
             model.predictor, model.joiner, self.tokenizer.blank_id, self.tokenizer.unk_id
         )
-        errors, words = 0, 0
-        for batch in self._validation_batches(model, self.config.validation.wer_cuts):
+        errors, words = 0.0, 0.0
+        for batch in self._validation_batches(model, processes, self.config.validation.wer_cuts):
             out, lengths = model.encoder(
                 batch.features,
                 batch.feature_lens,
@@ -151,18 +154,30 @@ class AsrTask:
                 found = self.tokenizer.decode(hypothesis.tokens).split()
                 errors += edit_distance(reference, found)["total"]
                 words += len(reference)
-        return 100.0 * errors / max(words, 1)
+        errors, words = processes.sum(errors, words)
+        return 100.0 * errors / max(words, 1.0)
 
-    def _validation_batches(self, model: AsrModel, limit: int = 0) -> Iterator[Batch]:
-        """The validation sets one after another; ``limit`` cuts in all, 0 = every cut."""
+    def _validation_batches(
+        self, model: AsrModel, processes: Processes, limit: int = 0
+    ) -> Iterator[Batch]:
+        """This process's part of the validation sets.
+
+        Args:
+            model: Whose device the batches go to.
+            processes: That share the batches.
+            limit: Cuts in all; 0 = every cut.
+        """
         device = next(model.parameters()).device
+        part = slice(processes.rank, None, processes.world_size)
         left = limit
         for path in self.config.data.valid:
-            for batch in eval_batches(path, self.tokenizer, self.config.data, limit=left):
+            data = self.config.data
+            for batch in eval_batches(path, self.tokenizer, data, limit=left, part=part):
                 yield batch.to(device)
-                left -= len(batch.cut_ids) if limit else 0
-            if limit and left <= 0:
-                return
+            if limit:
+                left -= count_cuts(path)
+                if left <= 0:
+                    return
 
 
 def pad_tokens(

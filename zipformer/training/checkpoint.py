@@ -4,7 +4,7 @@ A checkpoint is a dictionary of tensors and plain values:
 
     model      weights by name (float32)
     average    running sum of the weights and its count (see ``averaging``)
-    whitening, optimizer, scheduler, scaler, state, window      what resuming needs besides
+    whitening, optimizer, scheduler, scaler, state, window, clock    what resuming needs besides
     config     the resolved config of the run, so that decoding and export need no flags
     files      SHA-256 of the files that belong to the model, which lie beside the checkpoint
 
@@ -154,6 +154,7 @@ class LoadedModel:
         path: The (last) checkpoint that it comes from.
         steps: Training steps behind it.
         audio_seconds: Audio that it was trained on, repeats counted.
+        train_seconds: What training took, by the clock; 0 where that was not kept.
     """
 
     model: AsrModel
@@ -163,6 +164,7 @@ class LoadedModel:
     path: Path
     steps: int
     audio_seconds: float
+    train_seconds: float = 0.0
 
 
 def load_model(
@@ -248,6 +250,7 @@ def _assemble(
         path=path,
         steps=content["state"]["step"],
         audio_seconds=content["state"]["audio_seconds"],
+        train_seconds=content.get("clock", {}).get("seconds", 0.0),
     )
 
 

@@ -69,15 +69,21 @@ def format_duration(seconds: float) -> str:
 
 
 @contextmanager
-def logging_to(exp_dir: Path) -> Iterator[Console]:
-    """Sends everything that the package logs to the terminal and to ``exp_dir/log.txt``."""
+def logging_to(exp_dir: Path, rank: int = 0) -> Iterator[Console]:
+    """Sends everything that the package logs to the terminal and to ``exp_dir/log.txt``.
+
+    Of several processes only the first writes there; the others write warnings to
+    ``log-RANK.txt``.
+    """
     package = logging.getLogger("zipformer")
     console = Console()
-    file = logging.FileHandler(exp_dir / "log.txt", encoding="utf-8")
+    name = f"log-{rank}.txt" if rank else "log.txt"
+    file = logging.FileHandler(exp_dir / name, encoding="utf-8", delay=rank > 0)
     file.setFormatter(logging.Formatter(FORMAT))
+    handlers: list[logging.Handler] = [file] if rank else [console, file]
     level = package.level
-    package.setLevel(logging.INFO)
-    for handler in (console, file):
+    package.setLevel(logging.WARNING if rank else logging.INFO)
+    for handler in handlers:
         package.addHandler(handler)
     try:
         yield console
@@ -86,7 +92,7 @@ def logging_to(exp_dir: Path) -> Iterator[Console]:
         raise
     finally:
         console.clear()
-        for handler in (console, file):
+        for handler in handlers:
             package.removeHandler(handler)
         file.close()
         package.setLevel(level)

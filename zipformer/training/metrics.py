@@ -11,13 +11,18 @@ import json
 import logging
 import math
 import os
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from zipformer.context import Context
 from zipformer.training.console import format_duration
+from zipformer.training.distributed import Processes
 from zipformer.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -26,43 +31,87 @@ Record = dict[str, Any]
 
 # Everything in a ``train`` record but the parts of the loss, whose names the task chooses.
 NOT_A_PART = frozenset(
-    "kind step epoch batch loss lr grad_norm context right_mode audio_hours skipped done "
-    "hours_per_hour eta_seconds".split()
+    "kind step epoch batch loss lr grad_norm clipped context right_mode audio_hours skipped done "
+    "hours_per_hour eta_seconds memory_mb balancer whiten".split()
 )
 
 
 class LossWindow:
     """Sums of what the steps since the last log line reported.
 
-    They stay on the device, so that logging makes no step wait; a checkpoint takes them along, so
-    that the first line after a resume says what it would have said anyway.
+    They stay on the device and in their process, so that logging makes no step wait; a checkpoint
+    takes them along, so that the first line after a resume says what it would have said anyway.
+
+    Args:
+        processes: Whose sums belong together; all of them read and save the window together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
         self.sums: dict[str, Tensor] = {}
 
-    def add(self, info: dict[str, Tensor]) -> None:
-        """Takes the sums of one batch."""
+    def add(self, info: dict[str, Tensor], context: Context | None = None) -> None:
+        """Takes the sums of one step; its loss also counts for its context."""
         for name, value in info.items():
-            value = value.detach().double()
-            if name in self.sums:
-                value = self.sums[name].to(value.device) + value
-            self.sums[name] = value
+            self._add(name, value)
+        for kind in _kinds(context) if context is not None else ():
+            self._add(f"loss/{kind}", info["loss"])
+            self._add(f"frames/{kind}", info["frames"])
+
+    def count(self, name: str, value: float) -> None:
+        """Takes a number of one step that is the same in all processes; its mean is reported."""
+        mine = value if self.processes.is_main else 0.0
+        self._add(f"mean/{name}", torch.tensor(mine))
+        self._add(f"steps/{name}", torch.tensor(float(self.processes.is_main)))
 
     def take(self) -> dict[str, float]:
-        """Means per output frame since the last call, which starts a new window."""
+        """Means since the last call, losses per output frame; starts a new window."""
+        self._merge()
         sums = {name: value.item() for name, value in self.sums.items()}
         self.sums = {}
-        frames = sums.pop("frames", 0.0)
-        return {name: value / max(frames, 1.0) for name, value in sums.items()}
+        means = {}
+        for name, value in sums.items():
+            kind, _, rest = name.partition("/")
+            if kind == "mean":
+                means[rest] = value / max(sums[f"steps/{rest}"], 1.0)
+            elif kind not in ("steps", "frames"):
+                frames = sums.get(f"frames/{rest}" if rest else "frames", 0.0)
+                means[name] = value / max(frames, 1.0)
+        return means
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The sums by name."""
+        """The sums by name, of all processes in the main one."""
+        self._merge()
         return dict(self.sums)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Takes the sums over."""
-        self.sums = dict(state)
+        self.sums = dict(state) if self.processes.is_main else {}
+
+    def _add(self, name: str, value: Tensor) -> None:
+        value = value.detach().double()
+        if name in self.sums:
+            value = self.sums[name].to(value.device) + value
+        self.sums[name] = value
+
+    def _merge(self) -> None:
+        if self.processes.world_size == 1:
+            return
+        names = sorted({name for found in self.processes.gather(list(self.sums)) for name in found})
+        mine = [self.sums[name].item() if name in self.sums else 0.0 for name in names]
+        total = self.processes.sum(*mine)
+        values = total if self.processes.is_main else [0.0] * len(names)
+        self.sums = {
+            name: torch.tensor(value, dtype=torch.float64)
+            for name, value in zip(names, values, strict=True)
+        }
+
+
+def _kinds(context: Context) -> tuple[str, ...]:
+    """What the losses of steps with such a context are collected under."""
+    if context.is_full:
+        return ("full",)
+    return (f"chunk {context.chunk}", f"right {context.right}")
 
 
 class Pace:
@@ -151,7 +200,8 @@ def train_record(
     Args:
         state: Counters after the step.
         losses: Per output frame, mean since the last record.
-        drawn: What belongs to this one step: ``lr``, ``grad_norm``, ``context``, ``right_mode``.
+        drawn: What belongs to this one step: ``lr``, ``grad_norm``, ``context``, ``right_mode``,
+            and what the regularizers did last.
         done: Share of the run that lies behind.
         pace: Measures speed and remaining time.
     """
@@ -166,13 +216,23 @@ def train_record(
         "skipped": state.skipped,
         "done": done,
         "hours_per_hour": pace.mark(state.audio_seconds),
+        "memory_mb": peak_memory_mb(),
         "eta_seconds": pace.remaining(done),
     }
 
 
+def peak_memory_mb() -> float:
+    """The most memory this process has held: of the CUDA device, without one of the machine."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
 def format_train(record: Record) -> str:
     """One readable line of a ``train`` record."""
-    parts = ", ".join(f"{name} {record[name]:.4g}" for name in record if name not in NOT_A_PART)
+    names = [name for name in record if name not in NOT_A_PART and "/" not in name]
+    parts = ", ".join(f"{name} {record[name]:.4g}" for name in names)
     line = (
         f"step {record['step']} ({100 * record['done']:.1f} %, epoch {record['epoch']})  "
         f"loss {record.get('loss', float('nan')):.4g}{f' ({parts})' if parts else ''}  "

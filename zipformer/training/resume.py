@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,15 +23,15 @@ from zipformer.training.checkpoint import (
     step_path,
     steps_in,
 )
+from zipformer.training.distributed import Processes
 
 logger = logging.getLogger(__name__)
-
-BEST = "best-valid.pt"
 
 # What may change between two starts of a run without a word.
 FREE_KEYS = (
     *(f"train.{k}" for k in ("exp_dir", "num_epochs", "max_steps", "device", "max_nonfinite")),
     *(f"train.{k}" for k in ("log_every", "valid_every", "save_every", "keep_last", "tensorboard")),
+    *(f"train.{k}" for k in ("save_minutes", "oom", "scan", "init_from")),
     *("data.num_workers", "data.test", "data.valid", "data.bpe_model", "validation"),
 )
 # What must not: the weights would not fit.
@@ -46,25 +47,33 @@ class Stateful(Protocol):
 
 
 class Whitening:
-    """How often each ``Whiten`` looks at its input: no parameter, but it steers the gradients."""
+    """How often each ``Whiten`` looks at its input: no parameter, but it steers the gradients.
 
-    def __init__(self, model: nn.Module) -> None:
+    Every process has its own, because it sees its own batches.
+    """
+
+    def __init__(self, model: nn.Module, processes: Processes) -> None:
         self.model = model
+        self.processes = processes
 
     def state_dict(self) -> dict[str, Any]:
-        """Probabilities by name of the module."""
-        return whiten_probs(self.model)
+        """Probabilities by name of the module, a dictionary for every process."""
+        return {"ranks": self.processes.gather(whiten_probs(self.model))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes them over."""
-        load_whiten_probs(self.model, state)
+        """Takes this process's over."""
+        ranks = state.get("ranks", [state])  # older checkpoints are of one process
+        load_whiten_probs(self.model, ranks[self.processes.rank % len(ranks)])
 
 
 class Checkpointer:
     """Writes the checkpoints of a run and finds the one to go on from.
 
+    All processes of a run call its methods together; the main one writes.
+
     Args:
-        exp_dir: Folder of the run.
+        exp_dir: Folder of the run, the same for all processes.
+        processes: Of the run.
         parts: What is saved, by its name in the checkpoint; ``model`` among them.
         config: The resolved config as plain values.
         files: Files that the model is useless without; they are copied beside the checkpoints.
@@ -74,12 +83,14 @@ class Checkpointer:
     def __init__(
         self,
         exp_dir: Path,
+        processes: Processes,
         parts: dict[str, Stateful],
         config: dict[str, Any],
         files: dict[str, Path],
         keep_last: int,
     ) -> None:
         self.exp_dir = exp_dir
+        self.processes = processes
         self.parts = parts
         self.config = config
         self.files = files
@@ -90,14 +101,26 @@ class Checkpointer:
         """Loads the newest checkpoint into the parts; None if there is none yet.
 
         Raises:
-            ValueError: If it does not belong to this run: another architecture or tokenizer.
+            ValueError: If it does not belong to this run: another architecture or tokenizer; or if
+                the processes do not find the same one.
         """
-        for leftover in self.exp_dir.glob("*.pt.tmp"):  # of a process killed while writing
-            leftover.unlink()
+        if self.processes.is_main:
+            for leftover in self.exp_dir.glob("*.pt.tmp"):  # of a process killed while writing
+                leftover.unlink()
         path = newest(self.exp_dir)
-        if path is None:
+        names = self.processes.gather(path.name if path else None)
+        if len(set(names)) > 1:
+            raise ValueError(
+                f"the processes find different checkpoints in {self.exp_dir}: {names}; "
+                "train.exp_dir must be one folder that all machines share"
+            )
+        if path is not None:
+            self._load(path)
+        if self.processes.is_main:
             self._copy_files()
-            return None
+        return path
+
+    def _load(self, path: Path) -> None:
         content = load(path)
         _compare_configs(content["config"], self.config, path)
         for name, stored in content["files"].items():
@@ -109,37 +132,50 @@ class Checkpointer:
         for name, part in self.parts.items():
             if isinstance(part, nn.Module):
                 load_weights(part, content[name], str(path))
-            else:
+            elif name in content:  # an older run had less to keep
                 part.load_state_dict(content[name])
-        self._copy_files()
-        return path
 
     def save_step(self, step: int) -> Path:
-        """Writes ``checkpoint-STEP.pt`` and deletes the oldest beyond ``keep_last``."""
+        """Writes ``checkpoint-STEP.pt`` and deletes the oldest beyond ``keep_last``.
+
+        Raises:
+            OSError: If it cannot be written, for one because the disk is full. What was there
+                before is still there.
+        """
         path = step_path(self.exp_dir, step)
         self._save(path)
-        for old in steps_in(self.exp_dir)[: -self.keep_last]:
-            step_path(self.exp_dir, old).unlink()
+        if self.processes.is_main:
+            for old in steps_in(self.exp_dir)[: -self.keep_last]:
+                step_path(self.exp_dir, old).unlink()
         return path
 
-    def save_epoch(self, epoch: int, is_best: bool) -> Path:
-        """Writes ``epoch-N.pt``; the best one so far is ``best-valid.pt`` as well."""
+    def save_epoch(self, epoch: int, best: Sequence[str] = ()) -> Path:
+        """Writes ``epoch-N.pt``, which becomes ``best-NAME.pt`` as well for each name given.
+
+        Raises:
+            OSError: As ``save_step``.
+        """
         path = epoch_path(self.exp_dir, epoch)
         self._save(path)
-        if is_best:
-            temporary = self.exp_dir / f"{BEST}.tmp"
-            temporary.unlink(missing_ok=True)
-            try:
-                os.link(path, temporary)  # the same bytes under two names
-            except OSError:  # a file system without hard links
-                shutil.copyfile(path, temporary)
-            os.replace(temporary, self.exp_dir / BEST)
+        if self.processes.is_main:
+            for name in best:
+                self._link(path, self.exp_dir / f"best-{name.replace('/', '-')}.pt")
         return path
+
+    def _link(self, path: Path, name: Path) -> None:
+        temporary = name.with_name(f"{name.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(path, temporary)  # the same bytes under two names
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, name)
 
     def _save(self, path: Path) -> None:
         content: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         content |= {"config": self.config, "files": self.hashes, "torch": str(torch.__version__)}
-        save(path, content)
+        if self.processes.is_main:
+            save(path, content)
 
     def _copy_files(self) -> None:
         for name, path in self.files.items():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+import time
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import torch
 
 from zipformer.config import TrainConfig
+
+LATER = frozenset({"batches_per_step", "valid_wer", "best_wer"})  # older runs lack them
 
 
 @dataclass
@@ -20,38 +23,73 @@ class TrainState:
     """
 
     epoch: int = 1  # the epoch that is running, from 1
-    batch: int = 0  # batches of that epoch already taken
-    step: int = 0  # batches taken in the whole run, skipped ones included
-    audio_seconds: float = 0.0  # audio in those batches: the clock of the schedules
+    batch: int = 0  # steps of that epoch already taken
+    step: int = 0  # steps taken in the whole run, skipped ones included
+    batches_per_step: int = 1  # over all processes
+    audio_seconds: float = 0.0  # audio in all those batches: the clock of the schedules
     epoch_start_seconds: float = 0.0  # the same when the running epoch began
-    skipped: int = 0  # batches without an update, because loss or gradients were not finite
+    skipped: int = 0  # steps without an update: something was not finite, or memory ran out
     skipped_in_row: int = 0
     valid_step: int = 0  # the last step that was validated, and its loss per output frame
     valid_loss: float = float("inf")
+    valid_wer: dict[str, float] = field(default_factory=dict)  # by context
     best_loss: float = float("inf")  # lowest validation loss at the end of an epoch
     best_epoch: int = 0
+    best_wer: dict[str, float] = field(default_factory=dict)  # the same for the WER, by context
 
     def finished(self, config: TrainConfig) -> bool:
         """Whether ``num_epochs`` or ``max_steps`` is reached."""
         return self.epoch > config.num_epochs or 0 < config.max_steps <= self.step
 
-    def count_batch(self, seconds: float, updated: bool) -> None:
-        """Counts a batch of ``seconds`` of audio, and whether it moved the weights."""
+    def count_step(self, seconds: float, updated: bool) -> None:
+        """Counts a step of ``seconds`` of audio, and whether it moved the weights."""
         self.batch += 1
         self.step += 1
         self.audio_seconds += seconds
         self.skipped += not updated
         self.skipped_in_row = 0 if updated else self.skipped_in_row + 1
 
-    def end_epoch(self) -> bool:
-        """Moves on to the next epoch; True if the one that ends validated best so far."""
-        is_best = self.valid_loss < self.best_loss
-        if is_best:
+    def take_validation(self, figures: dict[str, float]) -> None:
+        """Keeps what the validation at the present step found (see ``Task.validate``)."""
+        self.valid_step, self.valid_loss = self.step, figures["loss"]
+        prefix = "wer "
+        self.valid_wer = {
+            name.removeprefix(prefix): value
+            for name, value in figures.items()
+            if name.startswith(prefix)
+        }
+
+    def end_epoch(self) -> list[str]:
+        """Moves on to the next epoch.
+
+        Returns:
+            What the epoch that ends is the best at so far: ``valid`` for the loss, ``wer-CONTEXT``.
+        """
+        best = []
+        if self.valid_loss < self.best_loss:
             self.best_loss, self.best_epoch = self.valid_loss, self.epoch
+            best.append("valid")
+        for context, value in self.valid_wer.items():
+            if value < self.best_wer.get(context, float("inf")):
+                self.best_wer[context] = value
+                best.append(f"wer-{context}")
         self.epoch += 1
         self.batch = 0
         self.epoch_start_seconds = self.audio_seconds
-        return is_best
+        return best
+
+    def regroup(self, batches_per_step: int) -> bool:
+        """Goes on with another number of batches a step.
+
+        Returns:
+            Whether that moves the position within the epoch: some cuts of what is left of it will
+            have been seen, and others not.
+        """
+        moves = self.batch > 0 and batches_per_step != self.batches_per_step
+        if moves:
+            self.batch = -(-self.batch * self.batches_per_step // batches_per_step)
+        self.batches_per_step = batches_per_step
+        return moves
 
     def done(self, config: TrainConfig, epoch_seconds: float) -> float:
         """Share of the run that lies behind, 0 to 1.
@@ -73,24 +111,47 @@ class TrainState:
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over every counter.
+        """Takes over every counter; those that an older run did not keep stay as they are.
 
         Raises:
             ValueError: If counters are missing or unknown, naming them.
         """
         names = {field.name for field in fields(self)}
-        if names != set(state):
-            wrong = ", ".join(sorted(names ^ set(state)))
+        differing = names ^ set(state)
+        if differing - LATER:
+            wrong = ", ".join(sorted(differing - LATER))
             raise ValueError(f"the position stored in the checkpoint does not fit: {wrong}")
         for name, value in state.items():
             setattr(self, name, value)
 
 
-def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Makes all randomness inside the model a function of (seed, step, rank).
+class Stopwatch:
+    """Seconds that training has taken, over all starts of a run."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Until now, but for what ran after the checkpoint that was restored."""
+        return self._before + time.monotonic() - self._began
+
+    def state_dict(self) -> dict[str, float]:
+        """The seconds."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Goes on counting from there."""
+        self._before = state["seconds"]
+        self._began = time.monotonic()
+
+
+def seed_step(seed: int, step: int, position: int = 0) -> None:
+    """Makes all randomness inside the model a function of (seed, step, batch of the step).
 
     So neither the loader, nor a validation, nor a restart in between can shift it.
     """
     # torch's CPU generator keeps 32 bits of a seed: mix the numbers rather than add them.
-    mixed = np.random.SeedSequence((seed, step, rank)).generate_state(1)[0]
+    mixed = np.random.SeedSequence((seed, step, position)).generate_state(1)[0]
     torch.manual_seed(int(mixed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from zipformer.data.sampler import Share
+from zipformer.training.distributed import Processes
+from zipformer.training.state import seed_step
 from zipformer.training.task import StepInfo, Task
+
+NOT_FINITE = "its loss or gradients are not finite"
+OUT_OF_MEMORY = "memory ran out"
 
 
 class Precision:
@@ -20,6 +27,7 @@ class Precision:
         device: ``auto`` takes CUDA where there is one.
         precision: ``fp32``, or ``bf16`` / ``fp16`` for autocast with float32 weights; ``auto`` is
             float32 on a CPU, and on CUDA bfloat16 where the card knows it, else float16.
+        local_rank: Which CUDA device to take.
 
     Raises:
         ValueError: If the machine cannot do what is asked for.
@@ -29,12 +37,13 @@ class Precision:
         self,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        local_rank: int = 0,
     ) -> None:
         has_cuda = torch.cuda.is_available()
         if device == "cuda" and not has_cuda:
             raise ValueError("train.device = cuda, but torch finds no CUDA device; use auto or cpu")
         on_cuda = device != "cpu" and has_cuda
-        self.device = torch.device("cuda" if on_cuda else "cpu")
+        self.device = torch.device("cuda", local_rank) if on_cuda else torch.device("cpu")
         if precision == "auto":
             best = "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp16"
             self.name = best if on_cuda else "fp32"
@@ -57,63 +66,153 @@ class Precision:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step did.
+    """What a step did; but for ``info`` the same in all processes.
 
     Args:
-        updated: False if the batch was skipped because something was not finite.
-        info: Sums over the batch, scalars on the device (see ``Task.loss``).
-        grad_norm: Norm of all gradients before clipping, a scalar on the device.
+        info: Sums over this process's batches, scalars on the device (see ``Task.loss``).
+        seconds: Audio in the batches of all processes.
+        grad_norm: Norm of all gradients before clipping, a scalar on the device; None without.
+        why: Why the step did not change the model; empty if it did.
+        cut_ids: The cuts in the batches that made the trouble.
     """
 
-    updated: bool
     info: dict[str, Tensor]
-    grad_norm: Tensor
+    seconds: float
+    grad_norm: Tensor | None = None
+    why: str = ""
+    cut_ids: tuple[str, ...] = ()
+
+    @property
+    def updated(self) -> bool:
+        """Whether the model has changed."""
+        return not self.why
 
 
-def train_step(
-    task: Task,
-    model: nn.Module,
-    optimizer: Optimizer,
-    batch: Any,
-    step: StepInfo,
-    precision: Precision,
-) -> StepResult:
-    """Learns from one batch; leaves the model untouched if loss or gradients are not finite.
+class Updater:
+    """Takes training steps: loss and gradients of a process's batches, and one update of all.
 
-    Raises:
-        RuntimeError: If memory runs out, naming the batch and the setting to lower.
+    The gradients are summed over the batches of a process and over the processes. If any loss or
+    gradient is not finite, or memory runs out and ``oom`` is ``skip``, no process changes its
+    model.
+
+    Args:
+        task: Knows the loss.
+        model: In training mode.
+        optimizer: Of the model.
+        precision: Device and number format.
+        processes: That step together.
+        share: Which batches of a step are this process's.
+        seed: Of the randomness inside the model.
+        oom: ``stop`` raises when memory runs out.
     """
-    optimizer.zero_grad(set_to_none=True)
-    try:
-        with precision.autocast():
-            loss, info = task.loss(model, batch, step)
-        precision.scaler.scale(loss).backward()
-    except RuntimeError as error:
-        if _is_out_of_memory(error):
-            raise RuntimeError(_out_of_memory_advice(batch)) from error
-        raise
-    precision.scaler.unscale_(optimizer)
-    # An infinite limit clips nothing: this only measures.
-    grad_norm = nn.utils.clip_grad_norm_(model.parameters(), float("inf"))
-    # Both are looked at once, after the backward pass, so that there is one wait for the device.
-    updated = bool((torch.isfinite(loss) & torch.isfinite(grad_norm)).item())
-    if updated:
-        optimizer.step()
-    if precision.scaler.is_enabled():
-        precision.scaler.update()
-    optimizer.zero_grad(set_to_none=True)
-    return StepResult(updated, info, grad_norm)
+
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        optimizer: Optimizer,
+        precision: Precision,
+        processes: Processes,
+        share: Share,
+        seed: int = 0,
+        oom: Literal["stop", "skip"] = "stop",
+    ) -> None:
+        self.task = task
+        self.model = model
+        self.optimizer = optimizer
+        self.precision = precision
+        self.processes = processes
+        self.share = share
+        self.seed = seed
+        self.oom = oom
+
+    def __call__(self, batches: Sequence[Any], step: StepInfo) -> StepResult:
+        """Learns from one batch or several.
+
+        Raises:
+            RuntimeError: If memory runs out, naming the batch and the setting to lower.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        info, starved = self._backward(batches, step)
+        failed, seconds = self.processes.sum(
+            float(starved is not None), sum(batch.seconds for batch in batches)
+        )
+        if failed:
+            self.optimizer.zero_grad(set_to_none=True)
+            return self._out_of_memory(starved, seconds)
+        self.processes.sum_gradients(self.model)
+        scaler = self.precision.scaler
+        scaler.unscale_(self.optimizer)
+        # An infinite limit clips nothing: this only measures.
+        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), float("inf"))
+        # Both are looked at once, behind the backward pass: one wait for the device a step.
+        loss_is_finite = torch.isfinite(info["loss"])
+        finite = bool((loss_is_finite & torch.isfinite(grad_norm)).item())
+        (trouble,) = self.processes.any(not finite)
+        if not trouble:
+            self.optimizer.step()
+        if scaler.is_enabled():
+            scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if not trouble:
+            return StepResult(info, seconds, grad_norm)
+        mine = [cut_id for batch in batches for cut_id in batch.cut_ids]
+        blamed = self.processes.gather([] if loss_is_finite else mine)
+        if not any(blamed):  # the gradients alone: any batch may be to blame
+            blamed = self.processes.gather(mine)
+        cut_ids = tuple(cut_id for ids in blamed for cut_id in ids)
+        return StepResult(info, seconds, grad_norm, NOT_FINITE, cut_ids)
+
+    def _backward(
+        self, batches: Sequence[Any], step: StepInfo
+    ) -> tuple[dict[str, Tensor], Any | None]:
+        """Sums of what the loss reports, and the batch that memory did not suffice for."""
+        sums: dict[str, Tensor] = {}
+        for position, batch in zip(self.share.positions, batches, strict=False):
+            seed_step(self.seed, step.step, position)
+            try:
+                with self.precision.autocast():
+                    loss, info = self.task.loss(self.model, batch, step)
+                self.precision.scaler.scale(loss).backward()
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                return sums, batch  # outside, so that the error lets go of what it holds
+            sums = {name: sums[name] + v if name in sums else v for name, v in info.items()}
+        return sums, None
+
+    def try_out(self, batch: Any, step: StepInfo) -> None:
+        """Computes loss and gradients of one batch and forgets them.
+
+        Raises:
+            RuntimeError: If memory runs out, naming the batch and the setting to lower.
+        """
+        starved = self._backward([batch], step)[1]
+        self.optimizer.zero_grad(set_to_none=True)
+        if starved is not None:
+            raise RuntimeError(_out_of_memory_advice(batch, batch.cut_ids))
+
+    def _out_of_memory(self, starved: Any | None, seconds: float) -> StepResult:
+        mine = list(starved.cut_ids) if starved is not None else []
+        everyone = self.processes.gather(mine)
+        cut_ids = tuple(cut_id for ids in everyone for cut_id in ids)
+        if self.oom == "stop":
+            raise RuntimeError(_out_of_memory_advice(starved, cut_ids))
+        if self.precision.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return StepResult({}, seconds, None, OUT_OF_MEMORY, cut_ids)
 
 
 class NonFiniteError(RuntimeError):
-    """Too many batches in a row gave a loss or gradients that are not finite."""
+    """Too many steps in a row could not be taken."""
 
-    def __init__(self, in_row: int, cut_ids: list[str], lr: float, precision: str) -> None:
-        cuts = ", ".join(cut_ids[:10])
+    def __init__(self, in_row: int, last: StepResult, lr: float, precision: str) -> None:
+        cuts = ", ".join(last.cut_ids[:10])
         super().__init__(
-            f"{in_row} batches in a row had a loss or gradients that are not finite "
-            f"(learning rate {lr:.3g}, precision {precision}; last batch: {cuts}). "
-            "The weights in the last checkpoint are good. Lower optim.base_lr (by a third, say) or "
+            f"{in_row} steps in a row were skipped: the last time {last.why} "
+            f"(learning rate {lr:.3g}, precision {precision}; cuts: {cuts}). "
+            "The weights in the last checkpoint are good. If memory ran out, lower "
+            "data.max_duration. If losses are not finite, lower optim.base_lr (by a third, say) or "
             "raise optim.warmup_batches, use train.precision = bf16 or fp32 instead of fp16, look "
             "at the cuts named in log.txt, then run the same command again. "
             "train.max_nonfinite sets how many are borne."
@@ -124,10 +223,12 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _out_of_memory_advice(batch: Any) -> str:
-    cuts = ", ".join(batch.cut_ids[:10])
+def _out_of_memory_advice(batch: Any | None, cut_ids: Sequence[str]) -> str:
+    what = f"a batch of {len(cut_ids)} cuts"
+    if batch is not None:
+        what += f", {batch.seconds:.1f} s of audio"
     return (
-        f"out of memory on a batch of {len(batch.cut_ids)} cuts, {batch.seconds:.1f} s of audio "
-        f"({cuts}): lower data.max_duration, or data.max_seconds if single cuts are too long, and "
-        "run the same command again; it goes on from the last checkpoint"
+        f"out of memory on {what} ({', '.join(cut_ids[:10])}): lower data.max_duration, or "
+        "data.max_seconds if single cuts are too long, and run the same command again; it goes on "
+        "from the last checkpoint. train.oom = skip leaves such batches out instead"
     )

@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from zipformer.context import Context
+from zipformer.data.sampler import Share
+from zipformer.training.distributed import Processes
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class StepInfo:
     """What a loss may depend on besides the batch.
 
     Args:
-        step: Batches taken before this one.
+        step: Steps taken before this one.
         context: The context drawn for this step.
         right_mode: How the right context is computed (see ``Encoder.forward``).
     """
@@ -37,8 +39,15 @@ class Loader(Protocol):
     A batch has ``to(device)``, ``cut_ids`` (list of str) and ``seconds`` (of audio).
     """
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Any]:
-        """The batches of ``epoch`` (from 1) from ``start_batch`` on, the same in every run."""
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Any]:
+        """This process's batches of ``epoch`` (from 1) from ``start_step`` on.
+
+        They are the same in every run: ``share.accumulate`` batches for every step.
+        """
+        ...
+
+    def largest(self) -> list[Any]:
+        """Those of this process's batches that need most memory."""
         ...
 
 
@@ -49,8 +58,8 @@ class Task(Protocol):
         """Files that the model is useless without, by the name they get in the run's folder."""
         ...
 
-    def build_loader(self, rank: int = 0, world_size: int = 1) -> Loader:
-        """The training data."""
+    def build_loader(self, share: Share) -> Loader:
+        """The training data: the part of every step's batches that ``share`` says."""
         ...
 
     def epoch_seconds(self) -> float:
@@ -73,9 +82,10 @@ class Task(Protocol):
         """
         ...
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: nn.Module, processes: Processes) -> dict[str, float]:
         """Figures by name, ``loss`` (per output frame, the lower the better) among them.
 
-        ``model`` is in evaluation mode, and gradients are off.
+        ``model`` is in evaluation mode, and gradients are off. Processes share the work, and all
+        return the same.
         """
         ...
