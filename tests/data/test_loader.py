@@ -15,13 +15,14 @@ from data.small_corpus import (
     write_cut,
     write_manifest,
 )
+from lhotse import CutSet
 
 from zipformer.config import DataConfig
 from zipformer.data import dataset as dataset_module
 from zipformer.data.batch import Batch
 from zipformer.data.features import extract
 from zipformer.data.loader import TrainLoader, eval_batches
-from zipformer.data.manifests import count_cuts, open_cuts
+from zipformer.data.manifests import count_cuts, manifest_seconds, open_cuts
 from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
 
@@ -257,6 +258,24 @@ def test_several_manifests_are_mixed(corpus: Path, tokenizer: Tokenizer) -> None
     assert len(ids) == len(set(ids)) == len(LENGTHS) + 6
     halves = ids[: len(ids) // 2], ids[len(ids) // 2 :]
     assert all(any(i.startswith("other-") for i in half) for half in halves)
+
+
+def test_a_folder_of_shards_gives_what_its_manifest_gives(
+    plain: DataConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    cuts = open_cuts(plain.train[0]).map(lambda cut: cut.drop_recording())
+    CutSet.from_cuts(cuts).to_shar(tmp_path, fields={"features": "numpy"}, shard_size=5)
+    sharded = replace(plain, train=(tmp_path,))
+    assert count_cuts(tmp_path) == len(LENGTHS)
+    assert manifest_seconds(tmp_path) == pytest.approx(manifest_seconds(plain.train[0]))
+    for workers in (0, 1):
+        config = replace(sharded, num_workers=workers)
+        assert_equal(*(list(TrainLoader(c, tokenizer, 5).epoch(1)) for c in (plain, config)))
+
+
+def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"cuts\.\*.*to_shar"):
+        open_cuts(tmp_path)
 
 
 def test_a_buffer_smaller_than_the_manifest_loses_nothing(

@@ -11,6 +11,7 @@ from zipformer.nn.regularizers import (
     Balancer,
     Whiten,
     load_whiten_probs,
+    regularizer_activity,
     whiten_probs,
     whitening_metric,
 )
@@ -126,3 +127,17 @@ def test_scaled_gradient() -> None:
     x = torch.tensor([1.0], requires_grad=True)
     scale_gradient(x, 0.2).backward()
     assert x.grad.item() == pytest.approx(0.2)
+
+
+def test_activity_is_the_share_that_had_something_to_do() -> None:
+    wild = torch.randn(50, 4)
+    wild[:, 0] += 10.0  # nearly always positive
+    model = nn.ModuleList([Balancer(min_abs=0.0, prob=1.0), Whiten(1, 1e6), Whiten(1, 1.0)])
+    assert regularizer_activity(model) == {"whiten": 1.0}  # nothing has looked yet
+    for module in model[1:]:
+        module.prob = module.max_prob = 1.0
+    x = wild.requires_grad_()
+    for module in model:
+        x = module(x)
+    x.square().sum().backward()
+    assert regularizer_activity(model) == {"balancer": 0.25, "whiten": 0.5}

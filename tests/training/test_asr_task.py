@@ -19,9 +19,10 @@ from zipformer.cli import to_toml
 from zipformer.config import LossConfig
 from zipformer.context import Context
 from zipformer.data.loader import Batch
+from zipformer.data.manifests import manifest_seconds
 from zipformer.nn.schedule import set_progress
 from zipformer.training import checkpoint
-from zipformer.training.asr import AsrTask, keep_alignable, manifest_seconds, pad_tokens
+from zipformer.training.asr import AsrTask, keep_alignable, pad_tokens
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
 from zipformer.training.metrics import read_metrics

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from zipformer.config import TrainConfig
+from zipformer.context import Context
 from zipformer.training.console import Console, logging_to
 from zipformer.training.distributed import Processes
 from zipformer.training.metrics import (
@@ -36,6 +37,27 @@ def test_window_gives_means_per_frame_and_starts_anew() -> None:
     window.add({"loss": torch.tensor(1.0), "frames": torch.tensor(1)})
     assert window.take() == {"loss": 1.0}
     assert window.take() == {}
+
+
+def test_window_keeps_the_losses_of_contexts_apart() -> None:
+    window = LossWindow(Processes())
+    steps = [(Context(32, 256, 64), 6.0), (Context(32, 256, 0), 2.0), (Context.full(), 1.0)]
+    for context, loss in steps:
+        window.add({"loss": torch.tensor(loss), "frames": torch.tensor(2)}, context)
+    assert window.take() == {
+        "loss": 1.5,
+        "loss/chunk 32": 2.0,
+        "loss/right 64": 3.0,
+        "loss/right 0": 1.0,
+        "loss/full": 0.5,
+    }
+
+
+def test_window_gives_the_mean_over_steps_of_what_is_counted() -> None:
+    window = LossWindow(Processes())
+    for value in (1.0, 0.0, 0.0, 1.0):
+        window.count("clipped", value)
+    assert window.take() == {"clipped": 0.5}
 
 
 def test_window_survives_a_checkpoint() -> None:

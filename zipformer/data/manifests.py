@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from lhotse import CutSet
@@ -14,34 +16,58 @@ UNREADABLE = (AudioLoadingError, DurationMismatchError, OSError, EOFError)
 
 
 def check_manifest(path: Path) -> None:
-    """Refuses a cuts manifest that is not there.
+    """Refuses a cuts manifest, or a folder of shards, that is not there.
 
     Raises:
         FileNotFoundError: Naming the file and what makes it.
     """
-    if not Path(path).is_file():
+    if Path(path).is_dir() and not shards_in(path):
+        raise FileNotFoundError(
+            f"{path} holds no cuts.*.jsonl.gz: it is no folder of shards (local/to_shar.py)"
+        )
+    if not Path(path).exists():
         raise FileNotFoundError(
             f"cuts manifest {path} not found: the prepare.sh of the recipe makes it "
             "(recipes/<dataset>/prepare.sh); run it, or correct the path in the config"
         )
 
 
+def shards_in(folder: Path) -> list[Path]:
+    """The cuts manifests of a folder in lhotse's Shar format, in order."""
+    return sorted(Path(folder).glob("cuts.*.jsonl*"))
+
+
 def open_cuts(path: Path) -> CutSet:
     """A manifest, read lazily: one cut after another as they are asked for.
 
+    Args:
+        path: A file, or a folder of shards (lhotse's Shar format), whose features or audio then
+            come along with the cuts.
+
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file or folder.
     """
     check_manifest(path)
-    return CutSet.from_jsonl_lazy(path)
+    return CutSet.from_shar(in_dir=path) if Path(path).is_dir() else CutSet.from_jsonl_lazy(path)
 
 
 def count_cuts(path: Path) -> int:
-    """Number of cuts in a manifest (``.jsonl`` or ``.jsonl.gz``), without parsing them."""
+    """Number of cuts in a manifest or a folder of shards, without parsing them."""
+    return sum(1 for _ in _lines(path))
+
+
+def manifest_seconds(path: Path) -> float:
+    """Seconds of audio in a manifest or a folder of shards."""
+    return sum(json.loads(line)["duration"] for line in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """A line for every cut."""
     check_manifest(path)
-    opened = gzip.open if str(path).endswith(".gz") else open
-    with opened(path, "rb") as lines:
-        return sum(1 for line in lines if line.strip())
+    for file in shards_in(path) if Path(path).is_dir() else [path]:
+        opened = gzip.open if str(file).endswith(".gz") else open
+        with opened(file, "rb") as lines:
+            yield from (line for line in lines if line.strip())
 
 
 def text_of(cut: Cut) -> str:

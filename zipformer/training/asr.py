@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +16,7 @@ from zipformer.config import RunConfig
 from zipformer.context import Context, parse_contexts
 from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, TrainLoader, eval_batches
-from zipformer.data.manifests import count_cuts
+from zipformer.data.manifests import count_cuts, manifest_seconds
 from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.decoding.greedy_search import GreedySearch
@@ -221,10 +219,3 @@ def keep_alignable(batch: Batch) -> Batch | None:
         cut_ids=[batch.cut_ids[i] for i in rows],
         seconds=float(lengths.sum()) * 0.01,
     )
-
-
-def manifest_seconds(path: Path) -> float:
-    """Seconds of audio in a lhotse cuts manifest (``.jsonl`` or ``.jsonl.gz``)."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as lines:
-        return sum(json.loads(line)["duration"] for line in lines if line.strip())
