@@ -177,7 +177,7 @@ def test_torchrun_restarts_after_a_killed_worker_and_training_goes_on_exactly(
     paths = [str(ROOT), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     completed = subprocess.run(
-        [*torchrun, "--nproc-per-node=2", "--max-restarts=1", script, exp_dir],
+        [*torchrun, "--nproc-per-node=2", "--max-restarts=3", script, exp_dir],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

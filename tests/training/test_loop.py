@@ -165,6 +165,21 @@ def test_finished_run_says_so_and_changes_nothing(
     assert records(tmp_path) == records(straight)
 
 
+def test_new_run_begins_with_the_weights_of_another_and_goes_on_with_its_own(
+    tmp_path: Path, straight: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = straight / "epoch-3.pt"
+    zero = OptimConfig(base_lr=0.0)
+    config = replace(tiny_config(tmp_path, init_from=source, max_steps=2), optim=zero)
+    fit(config, TinyTask())
+    theirs = stripped(source)["model"]["first.weight"]
+    assert torch.equal(stripped(tmp_path / "checkpoint-2.pt")["model"]["first.weight"], theirs)
+    assert f"weights of {source}" in caplog.text
+    caplog.clear()
+    fit(tiny_config(tmp_path, init_from=source, max_steps=4), TinyTask())
+    assert "weights of" not in caplog.text and "going on from" in caplog.text
+
+
 def test_more_epochs_may_be_asked_for_later(tmp_path: Path, straight: Path) -> None:
     fit(tiny_config(tmp_path, num_epochs=2), TinyTask())
     fit(tiny_config(tmp_path, num_epochs=3), TinyTask())

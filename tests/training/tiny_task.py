@@ -107,6 +107,10 @@ class TinyTask:
     def build_model(self) -> nn.Module:
         return TinyModel(self.dim)
 
+    def initialise(self, model: nn.Module, source: Path) -> str:
+        model.load_state_dict(torch.load(source, weights_only=True)["model"])
+        return f"weights of {source}"
+
     def loss(
         self, model: Any, batch: TinyBatch, step: StepInfo
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -26,6 +26,7 @@ from zipformer.model import AsrModel
 from zipformer.nn.encoder import Encoder
 from zipformer.training.checkpoint import BPE_MODEL
 from zipformer.training.distributed import Processes
+from zipformer.training.initialise import initialise
 from zipformer.training.task import StepInfo
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ class AsrTask:
     def build_model(self) -> AsrModel:
         """A model of the config's sizes, with as many outputs as the tokenizer has tokens."""
         return AsrModel(self.config.encoder, self.tokenizer.vocab_size, self.config.model)
+
+    def initialise(self, model: nn.Module, source: Path) -> str:
+        """Takes over the weights of a run of ours or of a published checkpoint."""
+        assert isinstance(model, AsrModel)
+        return str(initialise(model, source, self.tokenizer))
 
     def loss(
         self, model: nn.Module, batch: Batch, step: StepInfo

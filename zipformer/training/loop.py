@@ -20,6 +20,7 @@ from zipformer.nn.regularizers import regularizer_activity
 from zipformer.nn.schedule import set_progress
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.optim import Eden, ScaledAdam
+from zipformer.training.advice import learning_rate_advice
 from zipformer.training.asr import AsrTask
 from zipformer.training.averaging import ModelAverage
 from zipformer.training.console import logging_to
@@ -140,6 +141,8 @@ class _Run:
         restored = self.checkpointer.restore()
         if restored is not None:
             logger.info("going on from %s: %s", restored, _position(self.state))
+        elif settings.init_from is not None:
+            logger.info("%s", task.initialise(self.model, settings.init_from))
         self._regroup()
         processes.share_weights(self.model)
         if processes.is_main:
@@ -155,6 +158,10 @@ class _Run:
         self.epoch_seconds = task.epoch_seconds() if self.state.epoch == 1 else 0.0
         done = self.state.done(settings, self.epoch_seconds)
         self.pace = Pace(self.state.audio_seconds, done)
+        if self.state.step == 0:
+            advice = learning_rate_advice(config, processes.world_size, self.epoch_seconds)
+            for line in advice:
+                logger.info("advice: %s", line)
 
     def _checkpointer(self) -> Checkpointer:
         parts: dict[str, Stateful] = {
@@ -315,9 +322,7 @@ class _Run:
         is_due = 0 < self.settings.save_minutes <= minutes and self.state.step > self.saved_step
         return self.processes.is_main and is_due
 
-    def _save(
-        self, epoch: int | None = None, best: Sequence[str] = (), last: bool = False
-    ) -> None:
+    def _save(self, epoch: int | None = None, best: Sequence[str] = (), last: bool = False) -> None:
         """Writes a checkpoint: of a step, or of an epoch that ends."""
         self.saved_at = time.monotonic()
         try:

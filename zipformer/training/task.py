@@ -70,6 +70,10 @@ class Task(Protocol):
         """A fresh model on the CPU, drawn from torch's default generator."""
         ...
 
+    def initialise(self, model: nn.Module, source: Path) -> str:
+        """Gives a fresh model the weights of another run; returns what became of them."""
+        ...
+
     def loss(
         self, model: nn.Module, batch: Any, step: StepInfo
     ) -> tuple[Tensor, dict[str, Tensor]]:
