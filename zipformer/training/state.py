@@ -37,6 +37,20 @@ class TrainState:
     best_epoch: int = 0
     best_wer: dict[str, float] = field(default_factory=dict)  # the same for the WER, by context
 
+    @property
+    def position(self) -> str:
+        """Where the run stands, for people."""
+        at_end = self.batch == 0 and self.epoch > 1
+        epoch = f"end of epoch {self.epoch - 1}" if at_end else f"epoch {self.epoch}"
+        batch = "" if at_end else f", batch {self.batch}"
+        return f"step {self.step} ({epoch}{batch}, {self.audio_seconds / 3600:.2f} h of audio)"
+
+    def limit(self, config: TrainConfig) -> str:
+        """The key that ended a finished run."""
+        if self.epoch > config.num_epochs:
+            return f"train.num_epochs ({config.num_epochs})"
+        return f"train.max_steps ({config.max_steps})"
+
     def finished(self, config: TrainConfig) -> bool:
         """Whether ``num_epochs`` or ``max_steps`` is reached."""
         return self.epoch > config.num_epochs or 0 < config.max_steps <= self.step

@@ -1,0 +1,143 @@
+"""All that a run consists of: data, model, optimizer, where it stands and where it writes."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from zipformer.cli import to_dict, to_toml
+from zipformer.config import RunConfig
+from zipformer.data.sampler import Share
+from zipformer.optim import Eden, ScaledAdam
+from zipformer.training.advice import learning_rate_advice
+from zipformer.training.averaging import ModelAverage
+from zipformer.training.context_sampler import ContextSampler
+from zipformer.training.distributed import Processes
+from zipformer.training.metrics import LossWindow, MetricsWriter, Pace
+from zipformer.training.resume import Checkpointer, Stateful, Whitening
+from zipformer.training.state import Stopwatch, TrainState
+from zipformer.training.step import Precision, Updater
+from zipformer.training.task import Task
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """Built from the config, then set to where the last process stopped.
+
+    Args:
+        config: The resolved config.
+        task: Data, model and loss.
+        processes: That train together.
+        precision: Device and number format.
+
+    Raises:
+        ValueError: If the config contradicts the checkpoint in its folder.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        task: Task,
+        processes: Processes,
+        precision: Precision,
+    ) -> None:
+        settings, optim = config.train, config.optim
+        self.config, self.settings = config, settings
+        self.task, self.processes, self.precision = task, processes, precision
+
+        # 1. Data
+        self.share = Share(processes.rank, processes.world_size, settings.accumulate)
+        self.loader = task.build_loader(self.share)
+        self.sampler = ContextSampler(config.context, config.encoder, settings.seed)
+
+        # 2. Model
+        torch.manual_seed(settings.seed)
+        self.model = task.build_model().to(precision.device).train()
+        size = sum(p.numel() for p in self.model.parameters())
+        logger.info("the model has %.2f M parameters", size / 1e6)
+
+        # 3. Optimizer
+        named = list(self.model.named_parameters())
+        self.optimizer = ScaledAdam(named, lr=optim.base_lr, clipping_scale=optim.clipping_scale)
+        self.scheduler = Eden(
+            self.optimizer,
+            optim.lr_batches,
+            optim.lr_epochs,
+            optim.warmup_batches,
+            optim.warmup_start,
+        )
+        self.update = Updater(
+            task,
+            self.model,
+            self.optimizer,
+            precision,
+            processes,
+            self.share,
+            settings.seed,
+            settings.oom,
+        )
+
+        # 4. Restore
+        self.state, self.window = TrainState(), LossWindow(processes)
+        self.average = ModelAverage(self.model) if processes.is_main else None
+        self.clock = Stopwatch()
+        self.checkpointer = self._checkpointer()
+        restored = self.checkpointer.restore()
+        if restored is not None:
+            logger.info("going on from %s: %s", restored, self.state.position)
+        elif settings.init_from is not None:
+            logger.info("%s", task.initialise(self.model, settings.init_from))
+        self._regroup()
+        processes.share_weights(self.model)
+        if processes.is_main:
+            path = settings.exp_dir / "config.toml"
+            path.write_text(to_toml(config), encoding="utf-8")
+        self.metrics = (
+            MetricsWriter(settings.exp_dir, self.state, settings.tensorboard)
+            if processes.is_main
+            else None
+        )
+        self.epoch_seconds = task.epoch_seconds() if self.state.epoch == 1 else 0.0
+        done = self.state.done(settings, self.epoch_seconds)
+        self.pace = Pace(self.state.audio_seconds, done)
+        if self.state.step == 0:
+            advice = learning_rate_advice(config, processes.world_size, self.epoch_seconds)
+            for line in advice:
+                logger.info("advice: %s", line)
+
+    def _checkpointer(self) -> Checkpointer:
+        parts: dict[str, Stateful] = {
+            "model": self.model,
+            "whitening": Whitening(self.model, self.processes),
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "scaler": self.precision.scaler,
+            "state": self.state,
+            "window": self.window,
+            "clock": self.clock,
+        }
+        if self.average is not None:
+            parts["average"] = self.average
+        exp_dir, files = self.settings.exp_dir, self.task.files()
+        return Checkpointer(
+            exp_dir, self.processes, parts, to_dict(self.config), files, self.settings.keep_last
+        )
+
+    def _regroup(self) -> None:
+        before = self.state.batches_per_step
+        if self.state.regroup(self.share.batches_per_step):
+            logger.warning(
+                "steps had %d batches (processes x train.accumulate) until now and have %d from "
+                "here on: the rest of epoch %d is drawn anew, so that some cuts come twice in it "
+                "and others not at all. Keep the product for an exact continuation",
+                before,
+                self.share.batches_per_step,
+                self.state.epoch,
+            )
+
+    def close(self) -> None:
+        """Closes the files."""
+        if self.metrics is not None:
+            self.metrics.close()
