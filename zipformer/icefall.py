@@ -6,13 +6,20 @@ the same, above it ours are plainer.
 
 from __future__ import annotations
 
+import pathlib
+import pickle
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.torch_version import TorchVersion
 
 from zipformer.model import AsrModel
 from zipformer.nn.encoder import Encoder
@@ -34,9 +41,21 @@ _HEAD_RULES = [
     (r"^joiner\.", "joiner."),
 ]
 _TRAINING_RULES = [(r"^(simple_am_proj|simple_lm_proj|ctc_output)\.", r"\1.")]
+_TRAINING_PARTS = ("simple_am_proj.", "simple_lm_proj.", "ctc_output.")
+_FOREIGN_PARTS = ("attention_decoder.",)  # heads that this package has no module for
 # Present in every published checkpoint, used by none.
-_DEAD = re.compile(r"^encoder\.encoders\.\d+\.(encoder\.)?layers\.\d+\.bypass_scale$")
+_DEAD = re.compile(r"^encoder\.stacks\.\d+\.layers\.\d+\.bypass_scale$")
 _SHOWN = 5  # names that an error message lists
+
+# What checkpoints of a training hold besides tensors and plain values, by the name they have there.
+# Paths are read as pure ones, which exist on every system and touch no file.
+_ALLOWED: list[tuple[type, str]] = [
+    (pathlib.PurePosixPath, "pathlib.PosixPath"),
+    (pathlib.PurePosixPath, "pathlib.PurePosixPath"),
+    (pathlib.PurePosixPath, "pathlib._local.PosixPath"),  # as Python 3.13 writes it
+    (pathlib.PureWindowsPath, "pathlib.WindowsPath"),
+    (TorchVersion, "torch.torch_version.TorchVersion"),
+]
 
 
 def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> Module:
@@ -47,45 +66,71 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
             looked into, or ``.safetensors``). Files are loaded without running code.
         module: An ``AsrModel``, a ``Transducer``, or an ``Encoder``. The last two leave known
             parameters that they have no part for: projections of the simple loss and other heads.
+            An attention decoder is left by all.
 
     Returns:
         The module.
 
     Raises:
         ValueError: On a missing or unknown parameter or a wrong shape, naming it; the module is
-            then unchanged.
+            then unchanged. Also as ``read_published``.
     """
-    encoder_only = isinstance(module, Encoder)
-    found: dict[str, Tensor] = {}
-    unknown = []
-    for name, value in _read(source).items():
-        if _DEAD.match(name):
-            continue
-        ours = _rename(name, _ENCODER_RULES)
-        if ours is not None:
-            found[ours.removeprefix("encoder.") if encoder_only else ours] = value
-        elif (ours := _rename(name, _HEAD_RULES)) is not None:
-            if not encoder_only:
-                found[ours] = value
-        elif (ours := _rename(name, _TRAINING_RULES)) is None:
-            unknown.append(name)
-        elif isinstance(module, AsrModel):
-            found[ours] = value
-    _check(found, module, unknown)
-    module.load_state_dict(found)
+    weights = source if isinstance(source, Mapping) else read_published(Path(source))
+    known, others = rename_published(weights.get("model", weights))  # type: ignore[arg-type]
+    if isinstance(module, Encoder):
+        prefix = "encoder."
+        known = {n.removeprefix(prefix): v for n, v in known.items() if n.startswith(prefix)}
+    elif not isinstance(module, AsrModel):
+        known = {n: v for n, v in known.items() if not n.startswith(_TRAINING_PARTS)}
+    _check(known, module, unknown=[n for n in others if not n.startswith(_FOREIGN_PARTS)])
+    module.load_state_dict(known)
     return module
 
 
-def _read(source: Mapping[str, Tensor] | str | Path) -> Mapping[str, Tensor]:
-    if isinstance(source, Mapping):
-        return source.get("model", source)  # type: ignore[return-value]
-    path = Path(source)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+def read_published(path: Path) -> dict[str, Any]:
+    """Reads a published file onto the CPU, as data only.
 
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return state.get("model", state)
+    Checkpoints of a training hold settings beside the weights. Of what is no plain value, paths
+    and a few containers are let through by name; anything else, which could run code, is refused.
+
+    Args:
+        path: ``.pt``, or ``.safetensors``.
+
+    Returns:
+        What the file holds: a state dict, or ``{"model": a state dict, ...}``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, holds no dictionary, or names something that is not
+            allowed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: name a checkpoint (.pt or .safetensors)")
+    content = _guarded(path, load_file if path.suffix == ".safetensors" else _read_pickle)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, no parameters by name")
+    return content
+
+
+def rename_published(
+    weights: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Sorts published parameters by whether a whole model has a part for them.
+
+    Returns:
+        Those that it has, under our names; and the others, among them an attention decoder, as
+        they are. Parameters that the published code itself never uses are in neither.
+    """
+    rules = [*_ENCODER_RULES, *_HEAD_RULES, *_TRAINING_RULES]
+    known: dict[str, Tensor] = {}
+    others: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        ours = _rename(name, rules)
+        if ours is not None:
+            known[ours] = value
+        else:
+            others[name] = value
+    return {n: v for n, v in known.items() if not _DEAD.match(n)}, others
 
 
 def _rename(name: str, rules: list[tuple[str, str]]) -> str | None:
@@ -94,6 +139,38 @@ def _rename(name: str, rules: list[tuple[str, str]]) -> str | None:
         if count:
             return renamed
     return None
+
+
+def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except pickle.UnpicklingError as error:
+        refused = _refused_globals(path, error)
+        if not refused:
+            raise ValueError(f"{path} is damaged, or no checkpoint") from error
+        raise ValueError(
+            f"{path} is refused: it names {', '.join(refused)}, and to load that could run code. "
+            "If you trust the file, open it with the program that wrote it and save its weights "
+            'alone: torch.save({"model": checkpoint["model"]}, "weights.pt")'
+        ) from None
+    except (RuntimeError, EOFError, KeyError, OSError, SafetensorError) as error:
+        raise ValueError(f"{path} is damaged, or no checkpoint: {error}") from None
+
+
+def _read_pickle(path: Path) -> Any:
+    with safe_globals(_ALLOWED):  # type: ignore[arg-type]
+        # mmap: the checkpoint of a training is several times the weights, all that is wanted here
+        mmap = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def _refused_globals(path: Path, error: pickle.UnpicklingError) -> list[str]:
+    """What a file names that is not allowed, sorted; empty if that is not what is wrong with it."""
+    try:
+        named = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # it cannot look into files of old versions of torch, nor into damaged ones
+        named = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    return sorted(set(named) - {name for _, name in _ALLOWED})
 
 
 def _check(found: Mapping[str, Tensor], module: nn.Module, unknown: list[str]) -> None:
