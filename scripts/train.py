@@ -7,6 +7,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from zipformer.cli import parse_args
 from zipformer.training.loop import fit
+from zipformer.training.step import NonFiniteError
 
 if __name__ == "__main__":
-    fit(parse_args(sys.argv[1:], __doc__))
+    config = parse_args(sys.argv[1:], __doc__)
+    try:
+        fit(config)
+    except (ValueError, FileNotFoundError, NonFiniteError) as error:
+        sys.exit(f"error: {error}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from random import Random
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -102,8 +102,8 @@ class TrainingSampler:
                 max_duration=self.config.max_duration,
                 buffer_size=self.config.bucket_buffer,
                 shuffle=True,
-                rng=random.Random(seed),
-                bucket_rng=random.Random(derive_seed(seed, 1)),
+                rng=Random(seed),
+                bucket_rng=Random(derive_seed(seed, 1)),
             )
             batches = iter(bucketer)
             while step := [list(batch) for batch in islice(batches, self.batches_per_step)]:
