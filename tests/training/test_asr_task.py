@@ -149,6 +149,20 @@ def test_validation_is_deterministic_and_gives_loss_and_wer_per_context(task: As
     assert figures["loss"] == pytest.approx((figures["loss full"] + figures["loss 32/64/32"]) / 2)
 
 
+def test_processes_share_the_validation_set_out(task: AsrTask) -> None:
+    config = replace(task.config, data=replace(task.config.data, max_duration=2.0))
+    task = AsrTask(config)
+    model = task.build_model()
+    for limit in (0, 3):
+        whole = [b.cut_ids for b in task._validation_batches(model, Processes(), limit)]
+        parts = [
+            [b.cut_ids for b in task._validation_batches(model, Processes(rank, 2), limit)]
+            for rank in (0, 1)
+        ]
+        assert len(whole) > 1 and all(parts)
+        assert sorted(parts[0] + parts[1]) == sorted(whole)
+
+
 def test_validation_wer_counts_word_errors(task: AsrTask, monkeypatch: pytest.MonkeyPatch) -> None:
     spoken: list[list[int]] = []
     cuts: list[str] = []
