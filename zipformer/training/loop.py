@@ -65,8 +65,8 @@ def fit(config: RunConfig, task: Task | None = None) -> Path:
     settings.exp_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         console = stack.enter_context(logging_to(settings.exp_dir, processes.rank))
+        stack.enter_context(processes.connected(precision.device))  # a signal ends the wait for it
         stop = stack.enter_context(StopSignals())
-        stack.enter_context(processes.connected(precision.device))
         logger.info("training in %s on %s, %s", settings.exp_dir, precision.device, precision.name)
         run = Run(config, task or AsrTask(config), processes, precision)
         stack.callback(run.close)
