@@ -9,9 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.decoding.compare import collect, make_table, to_csv, to_markdown, warnings
+from zipformer.decoding.compare import check_sets, collect, make_table, to_csv, warnings
 from zipformer.decoding.options import for_people
 from zipformer.decoding.page import to_html
+from zipformer.decoding.table import to_markdown
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     args = parser.parse_args()
     with for_people():
         entries = collect(args.exp_dirs, args.sets.split(",") if args.sets else None)
+        check_sets(entries)
         print(to_markdown(make_table(entries)))
         for text in warnings(entries):
             print(f"\nWARNING: {text}")

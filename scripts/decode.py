@@ -1,6 +1,7 @@
 """Decodes test sets with a trained model at one or several contexts, and scores the words.
 
 python scripts/decode.py exp/digits --epoch 30 --avg 9 --contexts "full 32/256/0 32/256/64"
+python scripts/decode.py exp/digits --epoch auto --right 64     # picked on the validation sets
 """
 
 import argparse
@@ -11,10 +12,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from zipformer.decoding import options
-from zipformer.decoding.compare import Entry, make_table, to_markdown
+from zipformer.decoding.compare import Entry, make_table
 from zipformer.decoding.evaluate import evaluate
 from zipformer.decoding.menu import check_context, choose_contexts
 from zipformer.decoding.methods import method_name
+from zipformer.decoding.table import to_markdown
 
 
 def main() -> None:
@@ -30,7 +32,7 @@ def main() -> None:
     options.add_search_options(parser)
     args = parser.parse_args()
     with options.for_people():
-        loaded = options.load(args)
+        loaded = options.load(args, sys.stdout)
         contexts = choose_contexts(loaded.config, args.contexts, args.chunk, args.left, args.right)
         sets = options.choose_sets(loaded.config, args.sets)
         for context, mode in product(contexts, args.right_mode):
@@ -43,7 +45,8 @@ def main() -> None:
             print(f"context {context}: {context.describe()}")
             for mode in args.right_mode:
                 for name, path in sets.items():
-                    result = evaluate(loaded, path, name, context, mode, method, args.max_duration)
+                    how = (context, mode, method, args.max_duration)
+                    result = evaluate(loaded, path, name, *how, chosen=args.chosen)
                     entries.append(Entry(run.name, result, path))
                     print(
                         f"  [{name}, {mode}] WER {result.errors}, RTF {result.rtf:.4f}", flush=True

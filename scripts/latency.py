@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from zipformer.data.manifests import open_cuts
 from zipformer.decoding import options
-from zipformer.decoding.compare import to_markdown
 from zipformer.decoding.menu import choose_contexts
 from zipformer.decoding.methods import method_name
+from zipformer.decoding.table import to_markdown
 from zipformer.streaming.latency import ask_server, latency_table, measure, write_latencies
 from zipformer.streaming.serving import quick_recognizer, serving
 

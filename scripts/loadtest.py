@@ -12,8 +12,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from zipformer.data.manifests import open_cuts
-from zipformer.decoding.compare import to_markdown
 from zipformer.decoding.options import for_people
+from zipformer.decoding.table import to_markdown
 from zipformer.streaming.load import Plan, lone_texts, read_clips, run_level, summarize
 from zipformer.streaming.load_report import collect_levels, crossed_table, level_table
 

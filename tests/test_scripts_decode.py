@@ -7,40 +7,31 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from decoding.tiny_run import tiny_run, write_cuts
+from decoding.example_results import UTTERANCES, example
+from decoding.tiny_run import tiny_run, write_cuts, write_epochs
 
-from zipformer.cli import to_dict
-from zipformer.training.averaging import ModelAverage
-from zipformer.training.checkpoint import save, sha256
+from zipformer.decoding.results import write_result
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with one checkpoint and two test sets."""
+    """The folder of a run with two epochs, a validation set and two test sets."""
     folder = tmp_path_factory.mktemp("exp") / "tiny"
     folder.mkdir()
     test = {
         "clean": write_cuts(folder, "clean", ["one two", "three"]),
         "babble": write_cuts(folder, "babble", ["nine nine nine"]),
     }
-    loaded = tiny_run(folder, test=test)
-    average = ModelAverage(loaded.model)
-    average.add(loaded.model)
-    content = {
-        "model": loaded.model.state_dict(),
-        "average": average.state_dict(),
-        "state": {"step": 7, "audio_seconds": 70.0},
-        "config": to_dict(loaded.config),
-        "files": {"bpe.model": sha256(folder / "bpe.model")},
-    }
-    save(loaded.path, content)
+    dev = write_cuts(folder, "dev", ["one two three", "seven"])
+    write_epochs(folder, tiny_run(folder, test=test, valid=(dev,)), 2)
     return folder
 
 
@@ -70,6 +61,38 @@ def test_decode_and_compare_make_table_page_and_csv(run: Path, tmp_path: Path) -
     assert str(run.parent / "compare.html") in done.stdout
     assert len(list(csv.DictReader(open(run.parent / "compare.csv")))) == 8
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_auto_picks_on_the_validation_set_prints_the_grid_and_says_so(
+    run: Path, tmp_path: Path
+) -> None:
+    auto = ("--epoch", "auto", "--sets", "clean", "--right", 64)
+    done = script("decode", run, *auto, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| epoch | avg 1: WER % | avg 2: WER % |" in done.stdout
+    chosen = json.loads((run / "decode" / "selection.json").read_text())
+    epoch, avg = chosen["picked"]["epoch"], chosen["picked"]["avg"]
+    figures = json.loads(
+        (run / f"decode/clean_greedy_32-128-64_windowed_epoch{epoch}-avg{avg}/wer.json").read_text()
+    )
+    assert figures["chosen"] == f"auto: {chosen['why']}" and "dev.jsonl.gz" in chosen["why"]
+    assert figures["train_seconds"] == 11.0 * epoch
+    again = script("transcribe", run, "dev-0.wav", "--epoch", "auto", "--json", cwd=run)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["file"] == "dev-0.wav"
+    assert "picked: " in again.stderr and "on the validation sets\n" not in again.stderr
+
+
+def test_two_test_sets_of_one_name_are_not_compared(run: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder, references in zip(folders, ("aa", "bb"), strict=True):
+        result = replace(example(), references=references)
+        write_result(folder / "decode", result, UTTERANCES)
+    done = script("compare", *folders, cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: set clean is not the same in all results")
+    assert not (tmp_path / "compare.html").exists()
 
 
 def test_nothing_is_decoded_if_one_of_the_contexts_cannot_be(run: Path, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ import torch  # noqa: E402
 
 from zipformer import Context, Transducer, ZipformerConfig  # noqa: E402
 from zipformer.context import parse_contexts  # noqa: E402
-from zipformer.decoding.compare import Table, to_markdown  # noqa: E402
 from zipformer.decoding.options import for_people  # noqa: E402
+from zipformer.decoding.table import Table, to_markdown  # noqa: E402
 from zipformer.export import export_streaming  # noqa: E402
 from zipformer.export.feeding import tail_seconds  # noqa: E402
 from zipformer.export.runtime import OnnxEncoder, OnnxTransducer  # noqa: E402

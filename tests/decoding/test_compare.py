@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from decoding.example_results import UTTERANCES, example
 
-from zipformer.decoding.compare import collect, make_table, to_csv, to_markdown, warnings
+from zipformer.decoding.compare import Entry, check_sets, collect, make_table, to_csv, warnings
 from zipformer.decoding.results import Result, write_result
+from zipformer.decoding.table import to_markdown
 
 
 def run_with(folder: Path, *results: Result) -> Path:
@@ -96,9 +97,102 @@ def test_a_copied_result_is_refused(tmp_path: Path) -> None:
         collect([run])
 
 
-def test_a_set_that_differs_between_runs_is_warned_of(tmp_path: Path) -> None:
-    runs = [run_with(tmp_path / str(n), example(words=n)) for n in (5, 6)]
-    assert "5 words in 2 utterances, 6 words" in warnings(collect(runs))[0]
+def marked(*results: Result) -> list[str]:
+    """The last column of a table with these results, one a row."""
+    contexts = [f"32/{128 + 32 * i}/0" for i in range(len(results))]
+    entries = [
+        Entry("run", replace(r, context=c), Path("wer.json"))
+        for r, c in zip(results, contexts, strict=True)
+    ]
+    table = make_table(entries)
+    return [row[-1] for row in table.rows] if table.head[-1] == "marks" else []
+
+
+KNOWN = replace(
+    example(),
+    references="aa",
+    train_data="d1",
+    train_settings="s1",
+    train_commit="c1",
+    train_seconds=5025.4,
+    train_audio_seconds=7200.0,
+)
+
+
+@pytest.mark.parametrize(
+    "change,mark",
+    [
+        ({"train_data": "d2"}, "data"),
+        ({"train_settings": "s2"}, "settings"),
+        ({"git_commit": "other"}, "code"),
+        ({"train_commit": "c2", "git_commit": None}, "code"),
+        ({"train_commit": None}, "code?"),
+        ({"train_data": None}, "data?"),
+        ({"git_commit": "abc123-dirty"}, "code, uncommitted"),
+        ({"train_data": "d2", "train_settings": "s2"}, "data, settings"),
+    ],
+)
+def test_a_row_says_what_it_has_other_than_the_first(change: dict[str, str], mark: str) -> None:
+    assert marked(KNOWN, replace(KNOWN, **change), KNOWN) == ["", mark, ""]  # type: ignore[arg-type]
+
+
+def test_rows_of_one_origin_need_no_marks_and_uncommitted_code_marks_every_row() -> None:
+    assert marked(KNOWN, KNOWN) == []
+    dirty = replace(KNOWN, train_commit="c1-dirty")
+    assert marked(dirty, dirty) == ["uncommitted", "uncommitted"]
+
+
+def test_marks_are_explained(tmp_path: Path) -> None:
+    other = replace(KNOWN, train_data="d2", right_mode="stream")
+    run = run_with(tmp_path / "run", KNOWN, other)
+    assert warnings(collect([run])) == [
+        "Rows marked data were trained on other data than the first row."
+    ]
+
+
+def test_what_training_took_stands_beside_the_error_rates(tmp_path: Path) -> None:
+    older = example("32/128/0")
+    table = make_table(collect([run_with(tmp_path / "run", KNOWN, older)]))
+    assert table.head[6:9] == ["training s", "training audio h", "clean WER %"]
+    assert [row[6:8] for row in table.rows] == [["-", "-"], ["5,025", "2.0"]]
+
+
+@pytest.mark.parametrize(
+    "first,second",
+    [
+        (replace(KNOWN, references="aa"), replace(KNOWN, references="bb")),
+        (replace(KNOWN, words=5), replace(KNOWN, words=6, references=None)),
+        (replace(KNOWN, references=None, words=5), replace(KNOWN, references=None, words=6)),
+    ],
+    ids=["other texts", "one of an older version", "both of an older version"],
+)
+def test_two_test_sets_of_one_name_are_refused(
+    tmp_path: Path, first: Result, second: Result
+) -> None:
+    runs = [run_with(tmp_path / "a", first), run_with(tmp_path / "b", second)]
+    with pytest.raises(ValueError, match=r"set clean is not the same .*a/decode.*b/decode"):
+        check_sets(collect(runs))
+    check_sets(collect(runs[:1]))
+
+
+def test_an_older_result_between_two_sets_does_not_hide_that_they_differ(tmp_path: Path) -> None:
+    texts = {"a": None, "b": "aa", "c": "bb"}
+    runs = [run_with(tmp_path / n, replace(KNOWN, references=t)) for n, t in texts.items()]
+    check_sets(collect(runs[:2]))
+    with pytest.raises(ValueError, match="texts aa .* texts bb "):
+        check_sets(collect(runs))
+
+
+def test_different_sets_of_different_names_are_no_mixture(tmp_path: Path) -> None:
+    babble = replace(KNOWN, set="babble", references="bb", words=9)
+    check_sets(collect([run_with(tmp_path / "run", KNOWN, babble)]))
+
+
+def test_older_results_compare_with_a_warning(tmp_path: Path) -> None:
+    runs = [run_with(tmp_path / "a", KNOWN), run_with(tmp_path / "b", example())]
+    found = warnings(collect(runs))
+    assert "set clean is the same in all rows cannot be told: 1 of 2" in found[0]
+    assert "question mark" in found[-1]
     assert warnings(collect(runs[:1])) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from zipformer.context import Context
 from zipformer.decoding import evaluate as module
 from zipformer.decoding.beam_search import ModifiedBeamSearch
 from zipformer.decoding.evaluate import evaluate
+from zipformer.decoding.fingerprint import settings_fingerprint, training_data_fingerprint
 from zipformer.decoding.methods import BEAM_SEARCH, make_decoder, method_name
 from zipformer.decoding.results import read_result
 from zipformer.training.checkpoint import LoadedModel
@@ -45,6 +47,24 @@ def test_the_folder_holds_the_figures_and_every_utterance(
     lines = (folder / "recogs.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in lines[::2]] == ["clean-0", "clean-1", "clean-2"]
     assert lines[2] == "clean-1:\tref=['seven']"
+
+
+def test_the_figures_say_where_the_weights_come_from_and_what_was_said(
+    loaded: LoadedModel, cuts: Path, tmp_path: Path
+) -> None:
+    data = replace(loaded.config.data, train=(cuts,))
+    trained = replace(loaded, config=replace(loaded.config, data=data), train_seconds=12.5)
+    first, second = (
+        evaluate(trained, cuts, "clean", Context(32, 128, right), decode_dir=tmp_path, chosen=why)
+        for right, why in ((0, None), (64, "the best of two"))
+    )
+    assert first.references == second.references is not None
+    assert (first.chosen, second.chosen) == (None, "the best of two")
+    assert (first.train_audio_seconds, first.train_seconds) == (70.0, 12.5)
+    assert first.train_data == training_data_fingerprint(data) is not None
+    assert first.train_settings == settings_fingerprint(loaded.config)
+    part = evaluate(loaded, cuts, "clean", Context.full(), limit=2, decode_dir=tmp_path)
+    assert part.references != first.references and part.train_data is None
 
 
 def test_stream_and_batch_hear_the_same_words_and_masked_others(

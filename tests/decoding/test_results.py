@@ -11,7 +11,13 @@ from decoding.example_results import UTTERANCES, example
 
 from zipformer.context import Context
 from zipformer.decoding import results
-from zipformer.decoding.results import is_streamable, read_result, write_result
+from zipformer.decoding.results import (
+    is_streamable,
+    read_recognized,
+    read_result,
+    write_result,
+)
+from zipformer.decoding.scoring import Utterance
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -121,3 +127,38 @@ def test_fields_of_newer_versions_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "wer.json"
     path.write_text(json.dumps({**vars(example()), "mood": "good"}))
     assert read_result(path) == replace(example())
+
+
+def test_files_of_older_versions_lack_what_they_did_not_know(tmp_path: Path) -> None:
+    newer = ("references", "chosen", "train_audio_seconds", "train_seconds")
+    newer += ("train_data", "train_settings", "train_commit")
+    path = tmp_path / "wer.json"
+    path.write_text(json.dumps({k: v for k, v in vars(example()).items() if k not in newer}))
+    result = read_result(path)
+    assert result == example() and result.references is None and result.train_seconds == 0.0
+
+
+def test_recognized_words_are_read_back_as_they_were(tmp_path: Path) -> None:
+    strange = [
+        Utterance.of_texts("a:\tref=['x']", 'it\'s "so" <b>&amp;</b>', "]['hyp= \u00e9\u4f60"),
+        Utterance.of_texts("b", "", "nothing\u0085said"),
+    ]
+    folder = write_result(tmp_path, example(), [*strange, *UTTERANCES])
+    ordered = sorted([*strange, *UTTERANCES], key=lambda u: u.cut_id)
+    assert read_recognized(folder / "recogs.txt") == ordered
+
+
+@pytest.mark.parametrize(
+    "lines,reason",
+    [
+        ("u:\tref=['a'", "line 1, is damaged"),
+        ("u:\tref=[open]", "line 1, is damaged"),
+        ("u:\tref=['a']", "cut u has not both lines"),
+    ],
+)
+def test_damaged_words_are_named(tmp_path: Path, lines: str, reason: str) -> None:
+    path = tmp_path / "recogs.txt"
+    path.write_text(lines + "\n")
+    with pytest.raises(ValueError, match=reason) as error:
+        read_recognized(path)
+    assert str(path) in str(error.value)

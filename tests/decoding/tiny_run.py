@@ -13,10 +13,12 @@ import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
 from zipformer import ZipformerConfig
+from zipformer.cli import to_dict
 from zipformer.config import ContextConfig, DataConfig, ModelConfig, RunConfig
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.averaging import ModelAverage
+from zipformer.training.checkpoint import LoadedModel, epoch_path, save, sha256
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 ENCODER = ZipformerConfig(
@@ -94,6 +96,30 @@ def tiny_run(folder: Path, **data: object) -> LoadedModel:
         steps=7,
         audio_seconds=70.0,
     )
+
+
+def write_epochs(folder: Path, loaded: LoadedModel, epochs: int) -> None:
+    """``epoch-N.pt`` of a run that drifts, the later the more, into hearing short words.
+
+    The weights of ``loaded`` are those of the first.
+    """
+    model, average = loaded.model, ModelAverage(loaded.model)
+    blank = loaded.tokenizer.tokens.index("▁")
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    for epoch in range(1, epochs + 1):
+        with torch.no_grad():
+            model.joiner.output_linear.bias[blank] += 2.0 * (epoch - 1)
+        average.add(model)
+        content = {
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "state": {"step": 7 * epoch, "audio_seconds": 70.0 * epoch},
+            "clock": {"seconds": 11.0 * epoch},
+            "config": to_dict(loaded.config),
+            "files": {"bpe.model": sha256(folder / "bpe.model")},
+        }
+        save(epoch_path(folder, epoch), content)
+    model.load_state_dict(start)
 
 
 def write_cuts(folder: Path, name: str, texts: list[str], seconds: float = 0.9) -> Path:

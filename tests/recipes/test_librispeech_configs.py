@@ -13,12 +13,12 @@ import torch
 
 from zipformer.cli import load_config, to_dict
 from zipformer.config import RunConfig
+from zipformer.config_keys import flatten
 from zipformer.context import Context, parse_contexts
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 from zipformer.training.checkpoint import save, sha256
 from zipformer.training.initialise import initialise
-from zipformer.training.resume import flatten
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "librispeech"
 DIGITS_BPE = Path(__file__).parents[1] / "assets" / "digits" / "bpe.model"

@@ -13,7 +13,7 @@ from lhotse.supervision import AlignmentItem
 from trained_digits import read_strings, trained
 
 from zipformer import Context
-from zipformer.decoding.compare import to_markdown
+from zipformer.decoding.table import to_markdown
 from zipformer.streaming import Recognizer, StreamResult, latency
 from zipformer.streaming.latency import (
     Delay,

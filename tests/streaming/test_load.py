@@ -15,7 +15,7 @@ from streaming.fake_server import ServerConnection, bounded, fake_server, hear, 
 
 from zipformer import Context
 from zipformer.data.manifests import open_cuts
-from zipformer.decoding.compare import to_markdown
+from zipformer.decoding.table import to_markdown
 from zipformer.streaming import Recognizer
 from zipformer.streaming.load import (
     Clip,

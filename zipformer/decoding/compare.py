@@ -10,12 +10,15 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import combinations
 from pathlib import Path
 
 from zipformer.context import UNLIMITED, Context
+from zipformer.decoding.comparable import explain, marks_of, same_set
 from zipformer.decoding.results import FIGURES, Result, read_result
+from zipformer.decoding.table import NO_RESULT, Table
 
-NO_RESULT = "-"
+CONTEXT = "chunk/left/right"  # head of a column
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,6 @@ class Entry:
         return "whole utterance" if ms is None else f"{ms} ms"
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells as text: the head, and rows as long as it."""
-
-    head: list[str]
-    rows: list[list[str]]
-
-
 def collect(exp_dirs: Iterable[Path], sets: Sequence[str] | None = None) -> list[Entry]:
     """All results under the runs' ``decode`` folders, in the order of a table.
 
@@ -104,49 +99,64 @@ def sets_of(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys(e.result.set for e in entries))
 
 
+def check_sets(entries: Sequence[Entry]) -> None:
+    """Refuses results on different test sets of one name: their figures do not compare.
+
+    Raises:
+        ValueError: Naming the set and a file of each kind.
+    """
+    for a, b in combinations(entries, 2):
+        if a.result.set == b.result.set and not same_set(a.result, b.result):
+            raise ValueError(
+                f"set {a.result.set} is not the same in all results, so they cannot stand in one "
+                f"table: {_size(a)} in {a.path}, {_size(b)} in {b.path}. Decode one of them again, "
+                "give the sets different names (decode.py --sets name=manifest), or leave a run "
+                "or a set out (--sets)"
+            )
+
+
 def make_table(entries: Sequence[Entry]) -> Table:
-    """WER in percent: a row for each way of decoding, a column for each test set."""
+    """WER in percent: a row for each way of decoding, a column for each test set.
+
+    Where rows differ in more than they show, a last column marks what each has other than the
+    first row: ``data`` (trained on), ``settings`` (of the run), ``code`` (that trained or decoded),
+    a ``?`` behind them where it cannot be told; ``uncommitted`` code is marked in every row.
+    """
     sets = sets_of(entries)
-    ways: dict[tuple[str, ...], dict[str, Entry]] = {}
+    ways: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
-        ways.setdefault(entry.way, {})[entry.result.set] = entry
-    rows = []
-    for by_set in ways.values():
-        entry = next(iter(by_set.values()))
+        ways.setdefault(entry.way, []).append(entry)
+    rows, marks = [], []
+    for members in ways.values():
+        entry, wer = members[0], {e.result.set: f"{e.result.wer:.2f}" for e in members}
         cells = [entry.run, entry.result.model, entry.result.method]
         cells += [entry.result.context, entry.latency, entry.mode]
-        cells += [f"{by_set[s].result.wer:.2f}" if s in by_set else NO_RESULT for s in sets]
-        rows.append(cells)
-    head = ["run", "model", "search", "chunk/left/right", "latency", "mode"]
-    return Table(head + [f"{name} WER %" for name in sets], rows)
+        cells += [_amount(entry.result.train_seconds, 0)]
+        cells += [_amount(entry.result.train_audio_seconds / 3600, 1)]
+        rows.append(cells + [wer.get(name, NO_RESULT) for name in sets])
+        found = {mark for e in members for mark in marks_of(e.result, entries[0].result)}
+        marks.append(", ".join(sorted(found)))
+    head = ["run", "model", "search", CONTEXT, "latency", "mode"]
+    head += ["training s", "training audio h", *(f"{name} WER %" for name in sets)]
+    if not any(marks):
+        return Table(head, rows)
+    marked = [[*row, mark] for row, mark in zip(rows, marks, strict=True)]
+    return Table([*head, "marks"], marked)
 
 
 def warnings(entries: Sequence[Entry]) -> list[str]:
-    """Reasons for which figures of one column may not be comparable."""
+    """Reasons for which figures may not be comparable."""
     found = []
     for name in sets_of(entries):
-        sizes = {(e.result.words, e.result.utterances) for e in entries if e.result.set == name}
-        if len(sizes) > 1:
-            listed = ", ".join(f"{w} words in {u} utterances" for w, u in sorted(sizes))
-            found.append(f"Set {name} is not the same in all rows: {listed}.")
-    return found
-
-
-def to_markdown(table: Table) -> str:
-    """A pipe table with aligned columns; figures to the right."""
-    lines = [table.head, *table.rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(table.head))]
-    right = [name.endswith("%") for name in table.head]
-    rule = [f"{'-' * (w - 1)}:" if r else "-" * w for w, r in zip(widths, right, strict=True)]
-    text = []
-    for line in [cells[0], rule, *cells[1:]]:
-        padded = [
-            cell.rjust(width) if r else cell.ljust(width)
-            for cell, width, r in zip(line, widths, right, strict=True)
-        ]
-        text.append(f"| {' | '.join(padded)} |")
-    return "\n".join(text)
+        of_set = [e.result for e in entries if e.result.set == name]
+        unknown = sum(r.references is None for r in of_set)
+        if unknown and len(of_set) > 1:
+            found.append(
+                f"Whether set {name} is the same in all rows cannot be told: {unknown} of "
+                f"{len(of_set)} results are of an older version. Decode again to be sure."
+            )
+    marks = {mark for e in entries for mark in marks_of(e.result, entries[0].result)}
+    return found + explain(marks)
 
 
 def to_csv(entries: Sequence[Entry]) -> str:
@@ -162,6 +172,16 @@ def to_csv(entries: Sequence[Entry]) -> str:
             [entry.run, *("" if v is None else v for v in values), c.chunk, c.left, c.right]
         )
     return text.getvalue()
+
+
+def _amount(value: float, digits: int) -> str:
+    return f"{value:,.{digits}f}" if value > 0 else NO_RESULT
+
+
+def _size(entry: Entry) -> str:
+    r = entry.result
+    said = f", texts {r.references}" if r.references else ""
+    return f"{r.words} words in {r.utterances} utterances{said}"
 
 
 def _sort_key(entry: Entry) -> tuple[object, ...]:

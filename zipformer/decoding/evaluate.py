@@ -15,11 +15,12 @@ import torch
 from zipformer.context import Context
 from zipformer.data.loader import Batch, eval_batches
 from zipformer.data.manifests import open_cuts, text_of
+from zipformer.decoding.fingerprint import references_fingerprint, settings_fingerprint
 from zipformer.decoding.live import decode_live
 from zipformer.decoding.menu import check_context
 from zipformer.decoding.methods import make_decoder, method_name
 from zipformer.decoding.protocol import Decoder, Hypothesis
-from zipformer.decoding.provenance import git_commit
+from zipformer.decoding.provenance import git_commit, provenance_of
 from zipformer.decoding.results import LIVE, Mode, Result, is_streamable, write_result
 from zipformer.decoding.scoring import Utterance, total_errors
 from zipformer.streaming import Recognizer
@@ -106,6 +107,7 @@ def evaluate(
     max_duration: float | None = None,
     limit: int = 0,
     decode_dir: Path | None = None,
+    chosen: str | None = None,
 ) -> Result:
     """Decodes and scores a test set, and writes its result folder.
 
@@ -121,6 +123,7 @@ def evaluate(
         max_duration: Seconds of audio in a batch; by default the config's.
         limit: Only so many cuts; 0 = all.
         decode_dir: Where the folder goes; ``decode`` beside the checkpoint by default.
+        chosen: Why these weights, if they were picked (see ``selection``).
 
     Raises:
         FileNotFoundError: If there is no such manifest.
@@ -140,7 +143,7 @@ def evaluate(
             Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
         )
         decoded = decode_batches(loaded, batches, context, right_mode, method)
-    result = summarize(loaded, decoded, set_name, context, right_mode, method)
+    result = summarize(loaded, decoded, set_name, context, right_mode, method, chosen)
     folder = write_result(decode_dir or loaded.path.parent / "decode", result, decoded.utterances)
     logger.info("[%s, %s, %s] WER %s, in %s", set_name, context, right_mode, result.errors, folder)
     return result
@@ -153,6 +156,7 @@ def summarize(
     context: Context,
     right_mode: Mode,
     method: str,
+    chosen: str | None = None,
 ) -> Result:
     """The figures of a decoded set.
 
@@ -165,6 +169,7 @@ def summarize(
             f"set {set_name}: no reference words in {len(decoded.utterances)} utterances, "
             "so there is no error rate; does the manifest have texts in its supervisions?"
         )
+    trained = provenance_of(loaded)
     return Result(
         set=set_name,
         method=method,
@@ -187,6 +192,13 @@ def summarize(
         train_steps=loaded.steps,
         git_commit=git_commit(),
         torch_version=str(torch.__version__),
+        references=references_fingerprint(decoded.utterances),
+        train_audio_seconds=round(loaded.audio_seconds, 3),
+        train_seconds=round(loaded.train_seconds, 3),
+        train_data=trained["data"],
+        train_settings=settings_fingerprint(loaded.config),
+        train_commit=trained["git_commit"],
+        chosen=chosen,
     )
 
 

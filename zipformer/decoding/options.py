@@ -8,24 +8,38 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import TextIO, get_args
 
 import torch
 
 from zipformer.config import RunConfig
+from zipformer.context import Context
 from zipformer.decoding.methods import METHODS
 from zipformer.decoding.results import Mode
+from zipformer.decoding.selection import Grid, select
+from zipformer.decoding.table import to_markdown
 from zipformer.training.checkpoint import LoadedModel, load_model
+
+AUTO = "auto"  # --epoch and --avg: picked on the validation sets
 
 
 def add_model_options(parser: ArgumentParser) -> None:
     """Which weights, and on which device."""
     parser.add_argument("exp_dir", type=Path, help="folder of the run")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--epoch", type=int, help="take epoch-N.pt (default: the newest checkpoint)")
+    which.add_argument(
+        "--epoch",
+        type=parse_count,
+        metavar="N|auto",
+        help="take epoch-N.pt (default: the newest checkpoint), or pick it on the validation sets",
+    )
     which.add_argument("--iter", type=int, help="take checkpoint-STEP.pt instead")
     parser.add_argument(
-        "--avg", type=int, default=1, help="epochs (or step checkpoints) to average (default: 1)"
+        "--avg",
+        type=parse_count,
+        metavar="N|auto",
+        help="epochs (or step checkpoints) to average; auto picks it on the validation sets, as "
+        "it does by default with --epoch auto (else 1)",
     )
     parser.add_argument(
         "--use-averaged-model",
@@ -35,6 +49,35 @@ def add_model_options(parser: ArgumentParser) -> None:
         help="average over all steps of these epochs, not only over their ends (default: true)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
+    grid = Grid()
+    auto = parser.add_argument_group("picking with auto, on data.valid of the run's config only")
+    auto.add_argument(
+        "--select-context",
+        type=parse_context,
+        metavar="C/L/R",
+        help="context to compare at (default: the first of validation.contexts that streams)",
+    )
+    auto.add_argument(
+        "--select-epochs",
+        type=int,
+        default=grid.epochs,
+        metavar="N",
+        help=f"try the last N epochs (default: {grid.epochs})",
+    )
+    auto.add_argument(
+        "--select-averages",
+        type=int,
+        default=grid.averages,
+        metavar="N",
+        help=f"try averages over 1 to N epochs (default: {grid.averages})",
+    )
+    auto.add_argument(
+        "--select-cuts",
+        type=int,
+        default=grid.cuts,
+        metavar="N",
+        help="decode only the first N cuts of each set (default: all)",
+    )
 
 
 def add_context_options(parser: ArgumentParser) -> None:
@@ -74,19 +117,57 @@ def add_search_options(parser: ArgumentParser) -> None:
     )
 
 
-def load(options: Namespace) -> LoadedModel:
-    """The model that ``add_model_options`` asked for."""
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+def load(options: Namespace, output: TextIO | None = None) -> LoadedModel:
+    """The model that ``add_model_options`` asked for.
+
+    Where that says ``auto``, the checkpoint is picked on the validation sets first: ``epoch`` and
+    ``avg`` of the options become the numbers picked, and ``chosen`` says why (else it is None).
+
+    Args:
+        options: As parsed.
+        output: Where the grid of candidates is printed; stderr by default.
+
+    Raises:
+        ValueError: If the options do not go together, or as ``load_model`` and ``select``.
+        FileNotFoundError: As these.
+    """
+    options.chosen = None
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if AUTO in (options.epoch, options.avg):
+        _pick(options, sys.stderr if output is None else output)
     return load_model(
         options.exp_dir,
         epoch=options.epoch,
-        avg=options.avg,
+        avg=1 if options.avg is None else options.avg,
         iter=options.iter,
         use_averaged_model=options.use_averaged_model,
-        device=device,
+        device=options.device,
     )
+
+
+def _pick(options: Namespace, output: TextIO) -> None:
+    """Puts numbers in the place of ``auto``."""
+    if options.epoch is None:
+        raise ValueError("--avg auto needs --epoch auto or --epoch N")
+    grid = Grid(
+        epoch=None if options.epoch == AUTO else options.epoch,
+        avg=None if options.avg == AUTO else options.avg,
+        epochs=options.select_epochs,
+        averages=options.select_averages,
+        cuts=options.select_cuts,
+        context=options.select_context,
+    )
+    selection = select(
+        options.exp_dir,
+        grid,
+        options.use_averaged_model,
+        options.device,
+        lambda line: print(line, file=output, flush=True),
+    )
+    print(f"{to_markdown(selection.table())}\n\npicked: {selection.why}\n", file=output, flush=True)
+    options.epoch, options.avg = selection.picked.epoch, selection.picked.avg
+    options.chosen = f"auto: {selection.why}"
 
 
 def choose_sets(config: RunConfig, text: str | None) -> dict[str, Path]:
@@ -126,6 +207,21 @@ def parse_modes(text: str) -> list[Mode]:
     if unknown := [mode for mode in modes if mode not in known]:
         raise ArgumentTypeError(f"{', '.join(unknown)}: choose from {', '.join(known)}")
     return modes  # type: ignore[return-value]
+
+
+def parse_count(text: str) -> int | str:
+    """A number or ``auto``, for argparse."""
+    if text != AUTO and not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r}: write a number or {AUTO}")
+    return text if text == AUTO else int(text)
+
+
+def parse_context(text: str) -> Context:
+    """One context, for argparse."""
+    try:
+        return Context.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def parse_bool(text: str) -> bool:

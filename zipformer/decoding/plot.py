@@ -67,7 +67,7 @@ class Line:
     """The points that are joined, and how they look."""
 
     label: str
-    color: str
+    color: int
     dashed: bool
     entries: list[Entry]
 
@@ -96,11 +96,11 @@ def wer_plot(entries: Sequence[Entry]) -> str:
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" '
         'font-family="system-ui, sans-serif" font-size="13">',
         "<title>Word error rate over algorithmic latency</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<rect class="paper" width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         *_grid(x, x_full, y),
     ]
     for line in lines:
-        parts += _drawn(line, shapes, x, x_full, y)
+        parts += [_colored(line.color), *_drawn(line, shapes, x, x_full, y), "</g>"]
     parts += _legend(lines, shapes)
     return "\n".join([*parts, "</svg>"])
 
@@ -111,11 +111,11 @@ def _lines(entries: Sequence[Entry]) -> list[Line]:
     for e in entries:
         r = e.result
         groups.setdefault((e.run, r.model, r.method, r.set, r.right_mode), []).append(e)
-    colors: dict[tuple[str, ...], str] = {}
+    colors: dict[tuple[str, ...], int] = {}
     lines = []
     for (run, model, method, name, mode), members in groups.items():
         key = (run, model, method, name)
-        color = colors.setdefault(key, COLORS[len(colors) % len(COLORS)])
+        color = colors.setdefault(key, len(colors) % len(COLORS))
         label = f"{run}, {model}, {method}, set {name}, {mode}"
         masked = any(not e.result.streamable and not e.context.is_full for e in members)
         if masked:
@@ -170,7 +170,7 @@ def _grid(x: Axis | None, x_full: float | None, y: Axis) -> list[str]:
         parts.append(_rule(place, TOP, place, bottom))
         parts.append(_text(place, bottom + 18, label, "middle"))
     parts.append(
-        f'<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#444444" stroke-width="1"/>'
+        f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#444444"/>'
     )
     scale = " (logarithmic)" if x and x.log else ""
     title = f"algorithmic latency in ms: 10 x (chunk + right + 13 frames){scale}"
@@ -197,13 +197,13 @@ def _drawn(
         places.append((place, y(e.result.wer)))
     finite = [p for p, e in zip(places, line.entries, strict=True) if not e.context.is_full]
     whole = places[len(finite) :]
-    parts = [_path(finite, line.color, "7 4" if line.dashed else "", 2)]
-    parts.append(_path(finite[-1:] + whole, line.color, "1 5", 1.5))
+    parts = [_path(finite, "7 4" if line.dashed else "", 2)]
+    parts.append(_path(finite[-1:] + whole, "1 5", 1.5))
     for (px, py), e in zip(places, line.entries, strict=True):
         solid = e.result.streamable or e.context.is_full
-        fill = line.color if solid else "#ffffff"
+        fill = 'fill="currentColor"' if solid else 'class="paper" fill="#ffffff"'
         parts.append(
-            f'{shapes[e.context.chunk](px, py)} fill="{fill}" stroke="{line.color}" '
+            f'{shapes[e.context.chunk](px, py)} {fill} stroke="currentColor" '
             f'stroke-width="1.8"><title>{escape(_tooltip(e))}</title>{_closing(e, shapes)}'
         )
     return parts
@@ -227,33 +227,40 @@ def _legend(lines: Sequence[Line], shapes: dict[int, Callable[[float, float], st
     for i, line in enumerate(lines):
         place = top + LEGEND_LINE * i
         dashes = "7 4" if line.dashed else ""
-        parts.append(_path([(LEFT, place), (LEFT + 34, place)], line.color, dashes, 2))
+        stroke = _path([(LEFT, place), (LEFT + 34, place)], dashes, 2)
+        parts.append(f"{_colored(line.color)}{stroke}</g>")
         parts.append(_text(LEFT + 44, place + 4, line.label, "start"))
     place, left = top + LEGEND_LINE * len(lines), float(LEFT)
     for chunk, shape in shapes.items():
         label = "full" if chunk < 0 else f"chunk {chunk} ({10 * chunk} ms)"
         tag = shape(0, 0)[1:].split()[0]
-        parts.append(f'{shape(left + 6, place)} fill="#555555"></{tag}>')
+        parts.append(f'<g class="dim" color="#555555">{shape(left + 6, place)} ')
+        parts.append(f'fill="currentColor"></{tag}></g>')
         parts.append(_text(left + 18, place + 4, label, "start"))
         left += 40 + 7.5 * len(label)
     return parts
 
 
-def _path(points: Sequence[tuple[float, float]], color: str, dashes: str, width: float) -> str:
+def _colored(color: int) -> str:
+    """The start tag of a group that is drawn in one of the colours."""
+    return f'<g class="s{color}" color="{COLORS[color]}">'
+
+
+def _path(points: Sequence[tuple[float, float]], dashes: str, width: float) -> str:
     if len(points) < 2:
         return ""
     steps = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-    return f'<path d="M{steps}" fill="none" stroke="{color}" stroke-width="{width}"{dashed}/>'
+    return f'<path d="M{steps}" fill="none" stroke="currentColor" stroke-width="{width}"{dashed}/>'
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="#e3e3e3" stroke-width="1"/>'
+    return f'<path class="rule" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="#e3e3e3"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str, more: str = "") -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222222" {more}>'
+        f'<text class="ink" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222222" {more}>'
         f"{escape(text)}</text>"
     )
 

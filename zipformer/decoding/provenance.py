@@ -1,11 +1,41 @@
-"""Which code made a result."""
+"""Which code and which data made a model and a result."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 import zipformer
+from zipformer.config import RunConfig
+from zipformer.decoding.fingerprint import training_data_fingerprint
+
+if TYPE_CHECKING:  # training imports this module
+    from zipformer.training.checkpoint import LoadedModel
+
+
+class Provenance(TypedDict):
+    """Where trained weights come from; plain values, as a checkpoint keeps them.
+
+    ``git_commit`` is that of the code that trained, ``data`` the fingerprint of what it trained on;
+    None where that is unknown.
+    """
+
+    git_commit: str | None
+    data: str | None
+
+
+def training_provenance(config: RunConfig) -> Provenance:
+    """To be asked when training begins, and kept in its checkpoints."""
+    return {"git_commit": git_commit(), "data": training_data_fingerprint(config.data)}
+
+
+def provenance_of(loaded: LoadedModel) -> Provenance:
+    """What the checkpoint kept; of an older one the data as its manifests now are, if they are."""
+    return loaded.provenance or {
+        "git_commit": None,
+        "data": training_data_fingerprint(loaded.config.data),
+    }
 
 
 def git_commit() -> str | None:

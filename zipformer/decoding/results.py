@@ -11,11 +11,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +59,14 @@ class Result:
         train_steps: Training steps behind them.
         git_commit: Of the code, ``-dirty`` appended if files differed from it; None if unknown.
         torch_version: Of the library.
+        references: Fingerprint of the utterances' names and texts. Older files have neither this
+            nor what follows.
+        train_audio_seconds: Audio that the weights were trained on, repeats counted; 0 = unknown.
+        train_seconds: What that took, by the clock; 0 = unknown.
+        train_data: Fingerprint of the training data; None if unknown.
+        train_settings: Fingerprint of the run's settings, but for paths and the seed.
+        train_commit: Of the code that trained; None if unknown.
+        chosen: Why these weights, where ``--epoch auto`` picked them.
     """
 
     set: str
@@ -80,6 +90,13 @@ class Result:
     train_steps: int
     git_commit: str | None
     torch_version: str
+    references: str | None = None
+    train_audio_seconds: float = 0.0
+    train_seconds: float = 0.0
+    train_data: str | None = None
+    train_settings: str | None = None
+    train_commit: str | None = None
+    chosen: str | None = None
 
     @property
     def folder(self) -> str:
@@ -117,9 +134,9 @@ def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utteranc
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES).unlink(missing_ok=True)  # the old figures never stand beside new words
     ordered = sorted(utterances, key=lambda u: u.cut_id)
-    _write(folder / RECOGNIZED, _recognized(ordered))
-    _write(folder / ERRORS, error_report(ordered))
-    _write(folder / FIGURES, [json.dumps(asdict(result), indent=2)])
+    write_lines(folder / RECOGNIZED, _recognized(ordered))
+    write_lines(folder / ERRORS, error_report(ordered))
+    write_lines(folder / FIGURES, [json.dumps(asdict(result), indent=2)])
     return folder
 
 
@@ -133,8 +150,8 @@ def read_result(path: Path) -> Result:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); decode again to replace it") from error
-    names = [f.name for f in fields(Result)]
-    if not isinstance(content, dict) or (missing := [n for n in names if n not in content]):
+    needed = [f.name for f in fields(Result) if f.default is MISSING]
+    if not isinstance(content, dict) or (missing := [n for n in needed if n not in content]):
         what = f"no {', '.join(missing)}" if isinstance(content, dict) else "not an object"
         raise ValueError(f"{path} is not the figures of a result ({what}); decode again")
     try:
@@ -147,7 +164,30 @@ def read_result(path: Path) -> Result:
             f"{path}: latency_ms is {content['latency_ms']}, but context {context} has "
             f"{context.latency_ms}"
         )
-    return Result(**{name: content[name] for name in names} | {"wer": number})
+    known = {f.name for f in fields(Result)}
+    return Result(**{k: v for k, v in content.items() if k in known} | {"wer": number})
+
+
+def read_recognized(path: Path) -> list[Utterance]:
+    """Reads a ``recogs.txt`` back.
+
+    Raises:
+        ValueError: Naming the file and the line that is not as ``write_result`` writes it.
+    """
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line:
+            continue
+        match = re.fullmatch(r"(.*):\t(ref|hyp)=(\[.*\])", line)
+        try:
+            if match is None:
+                raise ValueError("no words")
+            found.setdefault(match[1], {})[match[2]] = tuple(ast.literal_eval(match[3]))
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(f"{path}, line {number}, is damaged: {line[:60]!r}") from error
+    if cut := next((c for c, lines in found.items() if len(lines) < 2), None):
+        raise ValueError(f"{path}: cut {cut} has not both lines, ref and hyp; decode again")
+    return [Utterance(cut_id, lines["ref"], lines["hyp"]) for cut_id, lines in found.items()]
 
 
 def error_report(utterances: Sequence[Utterance]) -> list[str]:
@@ -168,6 +208,13 @@ def error_report(utterances: Sequence[Utterance]) -> list[str]:
         words = (said if said == heard else _pair(said, heard) for said, heard in alignment)
         lines.append(f"{utterance.cut_id}:\t{' '.join(words)}")
     return lines + _by_kind(alignments) + _by_word(alignments)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file whole or not at all: a temporary one is renamed when it is complete."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _recognized(utterances: Iterable[Utterance]) -> list[str]:
@@ -210,10 +257,3 @@ def _by_word(alignments: Sequence[list[tuple[str, str]]]) -> list[str]:
 
 def _pair(said: str, heard: str) -> str:
     return f"({said or '*'}->{heard or '*'})"
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    """Whole or not at all: a temporary file beside it is renamed when it is complete."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

@@ -38,6 +38,7 @@ def export_weights(loaded: LoadedModel, directory: Path) -> Path:
         "files": {BPE_MODEL: checkpoint.sha256(directory / BPE_MODEL)},
         "state": {"step": loaded.steps, "audio_seconds": loaded.audio_seconds},
         "clock": {"seconds": loaded.train_seconds},
+        "provenance": None if loaded.provenance is None else dict(loaded.provenance),
         "label": loaded.label,
     }
     checkpoint.save(directory / WEIGHTS, content)

@@ -18,8 +18,8 @@ import numpy as np
 from lhotse.cut import Cut
 
 from zipformer.context import FRAME_MS
-from zipformer.decoding.compare import NO_RESULT, Table
 from zipformer.decoding.protocol import SECONDS_PER_FRAME
+from zipformer.decoding.table import NO_RESULT, Table
 from zipformer.streaming.load import Plan, read_clips, run_level
 from zipformer.streaming.recognizer import Recognizer
 from zipformer.streaming.speech_end import end_of_speech, end_of_words

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from zipformer.decoding.compare import NO_RESULT, Table
+from zipformer.decoding.table import NO_RESULT, Table
 from zipformer.streaming.load import Level
 from zipformer.streaming.load_plot import load_plot
 

@@ -5,6 +5,7 @@ A checkpoint is a dictionary of tensors and plain values:
     model      weights by name (float32)
     average    running sum of the weights and its count (see ``averaging``)
     whitening, optimizer, scheduler, scaler, state, window, clock    what resuming needs besides
+    provenance the code and the data that the run began with
     config     the resolved config of the run, so that decoding and export need no flags
     files      SHA-256 of the files that belong to the model, which lie beside the checkpoint
 
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from zipformer.cli import from_dict
 from zipformer.config import RunConfig
 from zipformer.data.tokenizer import Tokenizer
+from zipformer.decoding.provenance import Provenance
 from zipformer.model import AsrModel
 from zipformer.training.averaging import range_mean
 
@@ -155,6 +157,7 @@ class LoadedModel:
         steps: Training steps behind it.
         audio_seconds: Audio that it was trained on, repeats counted.
         train_seconds: What training took, by the clock; 0 where that was not kept.
+        provenance: Which code and data trained it; None where that was not kept.
     """
 
     model: AsrModel
@@ -165,6 +168,7 @@ class LoadedModel:
     steps: int
     audio_seconds: float
     train_seconds: float = 0.0
+    provenance: Provenance | None = None
 
 
 def load_model(
@@ -251,6 +255,7 @@ def _assemble(
         steps=content["state"]["step"],
         audio_seconds=content["state"]["audio_seconds"],
         train_seconds=content.get("clock", {}).get("seconds", 0.0),
+        provenance=content.get("provenance"),
     )
 
 

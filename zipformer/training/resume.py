@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from zipformer.config_keys import FIXED_KEYS, FREE_KEYS, flatten, is_under
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.checkpoint import (
     epoch_path,
@@ -26,16 +27,6 @@ from zipformer.training.checkpoint import (
 from zipformer.training.distributed import Processes
 
 logger = logging.getLogger(__name__)
-
-# What may change between two starts of a run without a word.
-FREE_KEYS = (
-    *(f"train.{k}" for k in ("exp_dir", "num_epochs", "max_steps", "device", "max_nonfinite")),
-    *(f"train.{k}" for k in ("log_every", "valid_every", "save_every", "keep_last", "tensorboard")),
-    *(f"train.{k}" for k in ("save_minutes", "oom", "scan", "init_from")),
-    *("data.num_workers", "data.test", "data.valid", "data.bpe_model", "validation"),
-)
-# What must not: the weights would not fit.
-FIXED_KEYS = ("encoder", "model")
 
 
 class Stateful(Protocol):
@@ -184,36 +175,21 @@ class Checkpointer:
                 shutil.copyfile(path, target)
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys: ``{"train": {"seed": 1}}`` gives ``{"train.seed": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def _compare_configs(stored: dict[str, Any], current: dict[str, Any], path: Path) -> None:
     """Refuses a changed architecture, warns of other changes that make it another run."""
     old, new = flatten(stored), flatten(current)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     lines = {key: f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed}
-    fixed = [lines[key] for key in changed if _is_under(key, FIXED_KEYS)]
+    fixed = [lines[key] for key in changed if is_under(key, FIXED_KEYS)]
     if fixed:
         raise ValueError(
             f"{path} was trained with another architecture: {'; '.join(fixed)}. "
             "Set these back, or choose a new train.exp_dir"
         )
-    other = [lines[key] for key in changed if not _is_under(key, FREE_KEYS)]
+    other = [lines[key] for key in changed if not is_under(key, FREE_KEYS)]
     if other:
         logger.warning(
             "the config has changed since %s was written, the run goes on with: %s",
             path.name,
             "; ".join(other),
         )
-
-
-def _is_under(key: str, sections: tuple[str, ...]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 
 from zipformer.cli import to_dict, to_toml
 from zipformer.config import RunConfig
 from zipformer.data.sampler import Share
+from zipformer.decoding.provenance import Provenance, training_provenance
 from zipformer.optim import Eden, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
 from zipformer.training.averaging import ModelAverage
@@ -21,6 +23,21 @@ from zipformer.training.step import Precision, Updater
 from zipformer.training.task import Task
 
 logger = logging.getLogger(__name__)
+
+
+class Origin:
+    """Which code and data a run began with; its checkpoints carry it along."""
+
+    def __init__(self) -> None:
+        self.provenance: Provenance = {"git_commit": None, "data": None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dict(self.provenance)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes them over."""
+        self.provenance = {"git_commit": state["git_commit"], "data": state["data"]}
 
 
 class Run:
@@ -82,13 +99,16 @@ class Run:
         # 4. Restore
         self.state, self.window = TrainState(), LossWindow(processes)
         self.average = ModelAverage(self.model) if processes.is_main else None
-        self.clock = Stopwatch()
+        self.clock, self.origin = Stopwatch(), Origin()
         self.checkpointer = self._checkpointer()
         restored = self.checkpointer.restore()
         if restored is not None:
             logger.info("going on from %s: %s", restored, self.state.position)
-        elif settings.init_from is not None:
-            logger.info("%s", task.initialise(self.model, settings.init_from))
+        else:
+            if processes.is_main:
+                self.origin.provenance = training_provenance(config)
+            if settings.init_from is not None:
+                logger.info("%s", task.initialise(self.model, settings.init_from))
         self._regroup()
         processes.share_weights(self.model)
         if processes.is_main:
@@ -117,6 +137,7 @@ class Run:
             "state": self.state,
             "window": self.window,
             "clock": self.clock,
+            "provenance": self.origin,
         }
         if self.average is not None:
             parts["average"] = self.average

@@ -1,0 +1,105 @@
+"""The page as a real browser shows it: wide and narrow, light and dark, with no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from decoding.example_results import example
+from report.browser import Tab
+from report.example_run import CONTEXTS, HANDLER, SCRIPT
+
+from zipformer.decoding.compare import Entry
+from zipformer.decoding.page import to_html
+
+pytestmark = pytest.mark.browser
+
+OPEN_ALL = "document.querySelectorAll('details').forEach(d => { d.open = true })"
+# WCAG's ratio of the luminances of a text and of what is behind it.
+CONTRAST = """(() => {
+  const rgb = text => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
+  const light = text => rgb(text).map(v => v / 255)
+    .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = node => { for (let n = node; n; n = n.parentElement) {
+    const color = getComputedStyle(n).backgroundColor;
+    if (!color.startsWith('rgba(') || !color.endsWith(', 0)')) return light(color); }
+    return 1; };
+  return Math.min(...[...document.querySelectorAll('p, td, th, dt, dd, li, b, summary, .pair span')]
+    .filter(node => node.innerText)
+    .map(node => [light(getComputedStyle(node).color), behind(node)])
+    .map(([a, b]) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)));
+})()"""
+
+
+def count(tab: Tab, selector: str) -> int:
+    return int(tab.value(f"document.querySelectorAll({selector!r}).length"))
+
+
+def test_what_a_bad_page_does_would_be_noticed(tab: Tab, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<!doctype html><title>bad</title><img src='http://example.invalid/x.png'>"
+        "<div style='width: 900px'>wide</div><script>console.error('no'); lost()</script>"
+    )
+    tab.open(bad, width=360)
+    assert "http://example.invalid/x.png" in tab.requests
+    assert len(tab.complaints) >= 2
+    assert tab.value("document.documentElement.scrollWidth") >= 900
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_it_asks_for_nothing_complains_of_nothing_and_fits(
+    tab: Tab, report: Path, width: int, dark: bool
+) -> None:
+    tab.open(report, width, dark)
+    tab.value(OPEN_ALL)
+    assert tab.value("innerWidth") == width
+    assert tab.value("document.documentElement.scrollWidth") == width
+    assert tab.requests == [report.as_uri()]
+    assert tab.complaints == []
+    paper = tab.value("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") is not dark
+    assert tab.value(CONTRAST) >= 4.5
+
+
+def test_curves_plot_tables_and_words_are_there(tab: Tab, report: Path) -> None:
+    tab.open(report)
+    assert count(tab, "figure svg[role=img]") == 13
+    curves = "[...document.querySelectorAll('figure g > path')].map(p => p.getTotalLength())"
+    assert len(tab.value(curves)) == 16 + 7 and min(tab.value(curves)) > 100
+    assert tab.value("document.querySelector('figure svg').getBoundingClientRect().width") > 300
+    assert count(tab, ".wide > svg circle, .wide > svg rect:not(.paper), .wide > svg path") > 8
+    assert count(tab, "table") == 5
+    table = "[...document.querySelectorAll('table')].find(t => t.innerText.includes('clean WER'))"
+    assert tab.value(f"{table}.rows.length") == 1 + len(CONTEXTS)
+    assert count(tab, "details[open] article") == 4 and count(tab, ".pair.sub") > 0
+    assert tab.value("document.querySelector('.pair.del').getBoundingClientRect().height") > 20
+
+
+def test_an_attack_in_a_transcript_stays_text(tab: Tab, report: Path) -> None:
+    tab.open(report)
+    tab.value(OPEN_ALL)
+    assert tab.value("document.title") == "unified <b>"
+    assert count(tab, "script") == count(tab, "img") == 0
+    shown = tab.value("document.body.innerText")
+    assert SCRIPT in shown and HANDLER in shown and "&lt;b&gt;" in shown
+
+
+def test_nothing_in_the_page_may_run(tab: Tab, report: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.html"
+    broken.write_text(report.read_text().replace("</h1>", f"</h1>{SCRIPT}{HANDLER}"))
+    tab.open(broken)
+    assert tab.value("document.title") == "unified <b>"
+    assert tab.complaints != []
+
+
+def test_the_page_that_compares_runs_fits_a_phone_too(tab: Tab, tmp_path: Path) -> None:
+    entries = [Entry("a run", example(c), Path("wer.json")) for c in CONTEXTS]
+    page = tmp_path / "compare.html"
+    page.write_text(to_html(entries))
+    for dark in (False, True):
+        tab.open(page, 360, dark)
+        assert tab.value("document.documentElement.scrollWidth") == 360
+        assert tab.requests == [page.as_uri()] and tab.complaints == []
