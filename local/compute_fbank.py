@@ -2,54 +2,40 @@
 
 In go cuts (or recordings and supervisions), out come cuts with stored features. Audio of another
 sample rate is resampled; speed-perturbed copies are made on request; unreadable audio and empty
-cuts are skipped and counted, and too many of them are an error.
+cuts are skipped and counted, and too many of them are an error. The work is done in chunks: what is
+finished when it is interrupted stays finished, and a manifest that was made of the same cuts with
+the same settings is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import os
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from lhotse import CutSet, Fbank, Features, RecordingSet, SupervisionSet
-from lhotse.cut import MonoCut
-from lhotse.features.io import FeaturesWriter, available_storage_backends, get_writer
-from lhotse.utils import fastcopy
+from lhotse import CutSet, RecordingSet, SupervisionSet
+from lhotse.features.io import available_storage_backends
 
-from zipformer.data.features import MIN_SAMPLES, make_extractor
-from zipformer.data.manifests import UNREADABLE, check_manifest, count_cuts, open_cuts, source_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-SHOWN = 5  # skipped cuts that are printed
+from local.failures import told
+from local.feature_chunks import (
+    Settings,
+    begin,
+    check_room,
+    default_storage,
+    fingerprint,
+    is_finished,
+    mark_finished,
+    plan,
+    process_all,
+)
+from local.manifest_lines import read_lines, replacing
+from local.skipped import Skipped, listing, read_skipped, skipped_beside, summary, write_skipped
+from zipformer.data.manifests import check_manifest, count_cuts
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What to compute and where to put it."""
-
-    cuts: Path
-    out: Path
-    storage_dir: Path
-    storage: str = "numpy_files"
-    speed_factors: tuple[float, ...] = (1.0,)
-    sample_rate: int = 16000
-    num_features: int = 80
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A cut that gave no features."""
-
-    cut_id: str
-    source: str
-    reason: str
+__all__ = ["Settings", "compute", "cuts_of_recordings"]
 
 
 def compute(
@@ -57,140 +43,61 @@ def compute(
     num_jobs: int = 1,
     max_bad_share: float = 0.01,
     shuffle_seed: int | None = None,
+    redo: bool = False,
 ) -> list[Skipped]:
     """Stores the features of all cuts and writes ``settings.out``.
 
     Args:
         settings: Input, output and kind of features.
-        num_jobs: Processes, each with a contiguous part of the cuts.
+        num_jobs: Processes.
         max_bad_share: Share of cuts that may be skipped.
-        shuffle_seed: If given, the order of the cuts is drawn from it (training manifests are read
-            in order, through a buffer); else they keep theirs.
+        shuffle_seed: If given, the order of the cuts and their copies is drawn from it (training
+            manifests are read in order, through a buffer); else they keep theirs. Features lie on
+            disk in the order of the manifest.
+        redo: Compute what is there already.
 
     Returns:
         What was skipped.
 
     Raises:
-        ValueError: If more cuts were skipped than allowed; nothing is written then.
+        ValueError: If more cuts were skipped than allowed, or the disk is too small; there is no
+            manifest then.
     """
-    total = count_cuts(settings.cuts)
-    size = -(-total // max(num_jobs, 1)) or 1
-    ranges = [(i, min(i + size, total)) for i in range(0, total, size)]
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
-    settings.storage_dir.mkdir(parents=True, exist_ok=True)
-    work = partial(process, settings)
-    if len(ranges) == 1:
-        skipped = work(0, ranges[0])
-    else:
-        with ProcessPoolExecutor(len(ranges)) as pool:
-            skipped = sum(pool.map(work, range(len(ranges)), ranges), [])
-    parts = [_part(settings.out, job) for job in range(len(ranges))]
-    try:
-        if len(skipped) > max_bad_share * total:
-            raise ValueError(
-                f"{settings.cuts}: {len(skipped)} of {total} cuts gave no features, more than "
-                f"--max-bad-share {max_bad_share} allows. {_listing(skipped)}"
-            )
-        _merge(parts, settings.out, shuffle_seed)
-    finally:
+    lines = read_lines(settings.cuts)
+    made_of = fingerprint(lines, settings, shuffle_seed)
+    if not redo and is_finished(settings, made_of):
+        return read_skipped(skipped_beside(settings.out))
+    check_room([settings])
+    begin(settings, made_of, redo)
+    chunks = plan(lines, settings.speed_factors, num_jobs, shuffle_seed)
+    skipped = process_all(settings, chunks, num_jobs)
+    if len(skipped) > max_bad_share * len(lines):
+        raise ValueError(
+            f"{settings.cuts}: {len(skipped)} of {len(lines)} cuts gave no features, more than "
+            f"--max-bad-share {max_bad_share} allows. {listing(skipped)}"
+        )
+    write_skipped(skipped_beside(settings.out), skipped)
+    _join([settings.manifest_of(chunk) for chunk in chunks], settings.out)
+    mark_finished(settings, made_of)
+    return skipped
+
+
+def _join(parts: Sequence[Path], out: Path) -> None:
+    with replacing(out) as file:
         for part in parts:
-            part.unlink(missing_ok=True)
-    return skipped
-
-
-def process(settings: Settings, job: int, cut_range: tuple[int, int]) -> list[Skipped]:
-    """Computes and stores the features of a range of cuts, in a process of its own."""
-    torch.set_num_threads(1)
-    extractor = make_extractor(settings.sample_rate, settings.num_features)
-    skipped = []
-    with (
-        get_writer(settings.storage)(settings.storage_dir / f"feats-{job}") as storage,
-        CutSet.open_writer(_part(settings.out, job), overwrite=True) as manifest,
-    ):
-        for cut in islice(open_cuts(settings.cuts), *cut_range):
-            try:
-                for copy in _with_features(cut, settings, extractor, storage):
-                    manifest.write(copy)
-            except _Skip as skip:
-                skipped.append(Skipped(cut.id, source_of(cut), str(skip)))
-    return skipped
-
-
-class _Skip(Exception):
-    """Why a cut gives no features."""
-
-
-def _with_features(
-    cut: MonoCut, settings: Settings, extractor: Fbank, storage: FeaturesWriter
-) -> list[MonoCut]:
-    """The cut at every speed, or ``_Skip``."""
-    cut = cut.drop_features()
-    if cut.sampling_rate != settings.sample_rate:
-        cut = cut.resample(settings.sample_rate)
-    if cut.num_samples < MIN_SAMPLES:
-        raise _Skip(f"{cut.num_samples} samples are too short")
-    copies = []
-    for factor in settings.speed_factors:
-        copy = cut if factor == 1.0 else cut.perturb_speed(factor)
-        try:
-            samples = copy.load_audio()
-        except UNREADABLE as error:
-            raise _Skip(f"unreadable ({type(error).__name__})") from error
-        if not np.isfinite(samples).all():
-            raise _Skip("samples that are not finite numbers")
-        features = _store(copy, extractor.extract(samples, copy.sampling_rate), storage)
-        copies.append(fastcopy(copy, features=features))
-    return copies
-
-
-def _store(cut: MonoCut, values: np.ndarray, storage: FeaturesWriter) -> Features:
-    """Writes (T, F) features under the name of their cut."""
-    return Features(
-        type=Fbank.name,
-        num_frames=values.shape[0],
-        num_features=values.shape[1],
-        frame_shift=Fbank.config_type().frame_shift,
-        sampling_rate=cut.sampling_rate,
-        start=cut.start,
-        duration=cut.duration,
-        channels=cut.channel,
-        storage_type=storage.name,
-        storage_path=str(Path(storage.storage_path).resolve()),
-        storage_key=storage.write(cut.id.replace("/", "_"), values),
-    )
-
-
-def _part(out: Path, job: int) -> Path:
-    return out.with_name(f"{out.name.split('.')[0]}.part{job}.jsonl.gz")
-
-
-def _merge(parts: list[Path], out: Path, shuffle_seed: int | None) -> None:
-    lines: list[bytes] = []
-    for part in parts:
-        with gzip.open(part, "rb") as file:
-            lines += [line for line in file if line.strip()]
-    if shuffle_seed is not None:
-        order = np.random.default_rng(shuffle_seed).permutation(len(lines))
-        lines = [lines[i] for i in order]
-    partial_out = out.with_name(f"{out.name}.part")
-    with gzip.open(partial_out, "wb") as file:
-        file.writelines(lines)
-    os.replace(partial_out, out)
-
-
-def _listing(skipped: list[Skipped]) -> str:
-    shown = "; ".join(f"{s.cut_id} ({s.source}): {s.reason}" for s in skipped[:SHOWN])
-    return f"{shown}; ..." if len(skipped) > SHOWN else shown
-
-
-def default_storage() -> str:
-    """lilcom's compressed archives where lilcom is installed, else one numpy file a cut."""
-    return "lilcom_chunky" if "lilcom_chunky" in available_storage_backends() else "numpy_files"
+            file.writelines(read_lines(part))
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cuts", type=Path, nargs="*", default=[], help="cuts manifests")
+    parser.add_argument(
+        "--plain-cuts",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="more of them, without copies and in their order (test sets)",
+    )
     parser.add_argument("--recordings", type=Path, help="instead of --cuts")
     parser.add_argument("--supervisions", type=Path, help="with --recordings")
     parser.add_argument(
@@ -211,8 +118,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num-jobs", type=int, default=2)
     parser.add_argument("--max-bad-share", type=float, default=0.01, help="of cuts to be skipped")
     parser.add_argument("--shuffle-seed", type=int, help="shuffle the cuts (training sets)")
+    parser.add_argument("--force", action="store_true", help="compute what is there already")
     args = parser.parse_args()
-    if bool(args.cuts) == bool(args.recordings):
+    if bool(args.cuts or args.plain_cuts) == bool(args.recordings):
         parser.error("give either --cuts or --recordings (with --supervisions)")
     return args
 
@@ -235,32 +143,34 @@ def cuts_of_recordings(recordings: Path, supervisions: Path | None, out_dir: Pat
 
 def main() -> None:
     args = parse_args()
-    manifests = args.cuts
-    if args.recordings:
-        manifests = [cuts_of_recordings(args.recordings, args.supervisions, args.out_dir)]
-    for cuts in manifests:
-        settings = Settings(
-            cuts=cuts,
-            out=args.out_dir / cuts.name,
-            storage_dir=args.out_dir / "feats" / cuts.name.split(".")[0],
-            storage=args.storage,
-            speed_factors=tuple(float(f) for f in args.speed_factors.split(",")),
-            sample_rate=args.sample_rate,
-            num_features=args.num_features,
-        )
-        try:
-            skipped = compute(settings, args.num_jobs, args.max_bad_share, args.shuffle_seed)
-        except (ValueError, FileNotFoundError) as error:
-            raise SystemExit(f"compute_fbank: {error}") from None
-        report(settings, skipped)
+    with told(args.out_dir):
+        train, plain = args.cuts, args.plain_cuts
+        if args.recordings:
+            train = [cuts_of_recordings(args.recordings, args.supervisions, args.out_dir)]
+        factors = tuple(float(factor) for factor in args.speed_factors.split(","))
+        wanted = [
+            Settings(
+                cuts=cuts,
+                out=args.out_dir / cuts.name,
+                storage_dir=args.out_dir / "feats" / cuts.name.split(".")[0],
+                storage=args.storage,
+                speed_factors=factors if cuts in train else (1.0,),
+                sample_rate=args.sample_rate,
+                num_features=args.num_features,
+            )
+            for cuts in [*train, *plain]
+        ]
+        check_room(wanted)
+        for settings in wanted:
+            seed = args.shuffle_seed if settings.cuts in train else None
+            skipped = compute(settings, args.num_jobs, args.max_bad_share, seed, args.force)
+            report(settings, skipped)
 
 
 def report(settings: Settings, skipped: list[Skipped]) -> None:
     print(f"{settings.out}: features of {count_cuts(settings.out)} cuts, {len(skipped)} skipped")
-    for reason, times in Counter(s.reason for s in skipped).items():
-        print(f"  skipped {times}: {reason}")
-    if skipped:
-        print(f"  {_listing(skipped)}")
+    for line in summary(skipped):
+        print(f"  {line}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,24 @@ die() {
   exit 1
 }
 
+# Nothing can be prepared without the environment.
+need_python() {
+  command -v python >/dev/null || die "no python in PATH: activate the environment (scripts/setup_env.sh makes it)"
+}
+
+# one_of NAME VALUE...: the variable must hold one of the values.
+one_of() {
+  local name=$1 value
+  shift
+  for value in "$@"; do
+    if [ "${!name}" = "$value" ]; then return 0; fi
+  done
+  die "--${name//_/-} ${!name}: expected one of: $*"
+}
+
+# The absolute path of a folder that must be there.
+absolute() { (cd "$1" 2>/dev/null && pwd) || die "no folder $1"; }
+
 # Prints the comment at the head of the prepare.sh.
 usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p;}' "$0"; }
 
@@ -61,12 +79,20 @@ parse_options() {
   done
 }
 
+# in_turn N: whether stage N is among those to be run.
+in_turn() { [ "$1" -ge "$stage" ] && [ "$1" -le "$stop_stage" ]; }
+
+# skip N "title" "why": says that stage N has nothing to do.
+skip() {
+  if in_turn "$1"; then log "stage $1: $2: $3, skipped"; fi
+}
+
 # stage N "title" command...: runs the command if it is its turn and it is not done.
 # shellcheck disable=SC2154  # data_dir is set by the prepare.sh
 stage() {
   local number=$1 title=$2 marker status other
   shift 2
-  if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
+  in_turn "$number" || return 0
   mkdir -p "$data_dir/.done"
   marker=$data_dir/.done/$number
   if [ "$force" = false ] && [ -f "$marker" ] && [ "$(cat "$marker")" = "$*" ]; then

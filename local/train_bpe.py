@@ -6,11 +6,15 @@ import argparse
 import io
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import sentencepiece as spm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
+
+from local.failures import told
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.data.tokenizer import SPECIAL_TOKENS, UNK_ID, Tokenizer
 
@@ -83,22 +87,28 @@ def parse_args() -> argparse.Namespace:
         "--text", type=Path, nargs="*", default=[], help="files, a transcript a line"
     )
     parser.add_argument("--vocab-size", type=int, default=500)
+    parser.add_argument(
+        "--exact", action="store_true", help="it is an error if the text carries fewer tokens"
+    )
     parser.add_argument("--out", type=Path, required=True, help="model to write, as in bpe.model")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    try:
+    with told(args.out.parent):
         model, size = train_bpe(texts_of(args.cuts, args.text), args.vocab_size)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"train_bpe: {error}") from None
-    if size < args.vocab_size:
-        print(f"the text carries no more than {size} tokens; {args.vocab_size} were asked for")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = args.out.with_name(f"{args.out.name}.part")
-    unfinished.write_bytes(model)
-    os.replace(unfinished, args.out)
+        if size < args.vocab_size and args.exact:
+            raise ValueError(
+                f"the text carries no more than {size} tokens, but {args.vocab_size} were asked "
+                f"for: run it again with --vocab-size {size} or less, or give more text"
+            )
+        if size < args.vocab_size:
+            print(f"the text carries no more than {size} tokens; {args.vocab_size} were asked for")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = args.out.with_name(f"{args.out.name}.part")
+        unfinished.write_bytes(model)
+        os.replace(unfinished, args.out)
     tokens = Tokenizer(args.out).tokens
     shown = " ".join(tokens[:40]) + (" ..." if len(tokens) > 40 else "")
     print(f"{args.out}: {len(tokens)} tokens: {shown}")

@@ -1,5 +1,6 @@
 """local/stages.sh: a step of data preparation that recipes share."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,46 @@ def test_a_failing_command_inside_a_stage_stops_everything(tmp_path: Path) -> No
     assert (status, log) == (1, "hello\n")
     assert "stage 0 (greet) failed" in printed
     assert stages(tmp_path)[1] == "hello\nafter\nbye\n"
+
+
+HELPERS = """\
+set -euo pipefail
+data_dir={data}
+mode=fast
+. {root}/local/stages.sh
+parse_options "data_dir mode" "$@"
+need_python
+one_of mode fast slow
+absolute {data}
+skip 0 "greet" "nobody is there"
+"""
+
+
+def helpers(tmp_path: Path, *options: str) -> tuple[int, str]:
+    """Exit status and output of a prepare.sh that only checks."""
+    script = tmp_path / "prepare.sh"
+    script.write_text(HELPERS.format(data=tmp_path, root=ROOT))
+    done = run("bash", script, *options)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_options_with_few_values_and_folders_are_checked(tmp_path: Path) -> None:
+    status, printed = helpers(tmp_path)
+    assert status == 0 and printed.startswith(f"{tmp_path}\n")
+    assert "stage 0: greet: nobody is there, skipped" in printed
+    assert helpers(tmp_path, "--stage", "1")[1] == f"{tmp_path}\n"
+    status, printed = helpers(tmp_path, "--mode", "quick")
+    assert status == 1 and "--mode quick: expected one of: fast slow" in printed
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dirname").symlink_to("/usr/bin/dirname")
+    (tmp_path / "bin" / "date").symlink_to("/bin/date")
+    done = subprocess.run(
+        ["/bin/bash", tmp_path / "prepare.sh"],
+        capture_output=True,
+        text=True,
+        env={"PATH": str(tmp_path / "bin")},
+    )
+    assert done.returncode == 1 and "no python in PATH" in done.stderr
 
 
 @pytest.mark.parametrize("options", [("--nonsense", "1"), ("plain",), ("--greeting",)])

@@ -53,3 +53,14 @@ def test_the_command_says_that_it_lowered_the_size(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "400 were asked for" in done.stdout
     assert Tokenizer(tmp_path / "lang/bpe.model").vocab_size < 400
+
+
+def test_the_command_can_insist_on_the_size(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("\n".join(texts()))
+    command = (sys.executable, ROOT / "local/train_bpe.py", "--text", tmp_path / "text", "--exact")
+    done = run(*command, "--vocab-size", "400", "--out", tmp_path / "lang/bpe.model")
+    assert done.returncode == 1
+    assert not (tmp_path / "lang/bpe.model").exists()
+    possible = done.stderr.split("--vocab-size ")[1].split()[0]
+    done = run(*command, "--vocab-size", possible, "--out", tmp_path / "lang/bpe.model")
+    assert done.returncode == 0, done.stderr

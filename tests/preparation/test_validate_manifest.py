@@ -7,7 +7,8 @@ import numpy as np
 from data.small_corpus import make_cuts, make_tokenizer, write_cut, write_manifest
 from preparation.steps import ROOT, run
 
-from local.validate_manifest import table, validate
+from local.skipped import Skipped, write_skipped
+from local.validate_manifest import left_out, table, validate
 from zipformer.config import DataConfig
 
 
@@ -52,3 +53,45 @@ def test_the_command_fails_on_problems(tmp_path: Path) -> None:
     missing = run(*command, tmp_path / "no.model")
     assert missing.returncode == 1
     assert "no.model not found" in missing.stderr and "Traceback" not in missing.stderr
+
+
+def test_test_sets_may_hold_what_training_drops(tmp_path: Path) -> None:
+    cuts = make_cuts(tmp_path / "a", [1.0, 3.0, 3.0])
+    cuts[0].supervisions[0].text = "ONE"
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", cuts)
+    make_tokenizer(tmp_path)
+    command = [sys.executable, ROOT / "local/validate_manifest.py", "--max-seconds", "2"]
+    command += ["--bpe-model", tmp_path / "bpe.model", "--out", tmp_path / "summary.txt"]
+    assert run(*command, "--tests", manifest).returncode == 0
+    text = (tmp_path / "summary.txt").read_text()
+    assert "m: training drops 2: longer than data.max_seconds" in text
+    assert "m: 1 with characters that no token can write" in text
+    done = run(*command, manifest)
+    assert done.returncode == 1
+    assert "ERROR m: cut cut000" in done.stdout
+    assert "ERROR m: 3 cuts, training would drop 2" in done.stdout
+
+
+def test_without_a_token_set_lengths_and_ids_are_checked(tmp_path: Path) -> None:
+    cuts = make_cuts(tmp_path / "a", [1.0, 2.0, 40.0])
+    cuts[0].supervisions[0].text = "\u00c4"
+    cuts[1].id = cuts[0].id
+    summary = validate(write_manifest(tmp_path / "m.jsonl.gz", cuts), None, DataConfig())
+    assert summary.dropped == {"longer than data.max_seconds": 1}
+    assert summary.errors == ["cut cut000 occurs more than once"]
+
+
+def test_some_of_the_data_are_read(tmp_path: Path) -> None:
+    cuts = make_cuts(tmp_path / "a", [0.5] * 5)
+    for cut in cuts:
+        Path(cut.recording.sources[0].source).unlink()
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", cuts)
+    for every, errors in ((1, 5), (2, 3), (9, 1)):
+        assert len(validate(manifest, None, DataConfig(), True, every).errors) == errors
+
+
+def test_what_preparation_left_out_is_in_the_table(tmp_path: Path) -> None:
+    skipped = [Skipped(str(i), "a.flac", "empty audio file") for i in range(3)]
+    write_skipped(tmp_path / "set.skipped.tsv", skipped)
+    (line,) = left_out([tmp_path / "set.skipped.tsv", tmp_path / "other.skipped.tsv"])
+    assert line.startswith("set: preparation left out 3: empty audio file")

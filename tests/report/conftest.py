@@ -14,10 +14,6 @@ from zipformer.report import write_report
 NO_BROWSER = "no browser: install Debian's chromium, or name a Chrome or Edge in CHROME"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: opens a page in a real browser without a window")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     if any(NO_BROWSER in str(report.longrepr) for report in skipped):

@@ -1,0 +1,154 @@
+"""Audio files to lhotse's recordings: every file is decoded once, so that lengths are exact.
+
+The header of an MP3 may be off, and a truncated FLAC still has a whole header; only decoding shows
+what training will get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+from lhotse import MonoCut, Recording, SupervisionSegment
+from lhotse.audio import AudioSource
+
+from local.progress import shown
+from local.skipped import Skipped
+from zipformer.data.features import MIN_SAMPLES
+
+SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several
+BLOCK = 1 << 20  # samples decoded at a time
+TOLERANCE = 2304  # samples, two frames of MP3, by which its header may be off
+FILES_PER_TASK = 32
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A file with what is said in it.
+
+    Args:
+        name: Id of the utterance, of its recording and of its cut.
+        audio: The file.
+        text: Transcript.
+        speaker: Who says it; None if that is not known.
+        where: The line that it comes from, for messages.
+    """
+
+    name: str
+    audio: Path
+    text: str
+    speaker: str | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Format:
+    """What decoding a file gave."""
+
+    num_samples: int
+    sample_rate: int
+    channels: int
+
+
+class Unusable(Exception):
+    """Why a file cannot be used: a reason, and what is known besides."""
+
+
+def decode(path: Path) -> Format:
+    """Decodes a whole file.
+
+    Raises:
+        Unusable: If it is empty, damaged, truncated or too short for features.
+    """
+    if not path.is_file():
+        raise Unusable("no audio file")
+    if not path.stat().st_size:
+        raise Unusable("empty audio file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            found = Format(_read_through(file), file.samplerate, file.channels)
+            promised = file.frames
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise Unusable("damaged audio", str(error).removesuffix(".")) from None
+    if promised - found.num_samples > TOLERANCE:
+        raise Unusable("truncated audio", f"{found.num_samples} of {promised} samples")
+    if found.num_samples < MIN_SAMPLES:
+        raise Unusable("too short", f"{found.num_samples} samples")
+    return found
+
+
+def _read_through(file: soundfile.SoundFile) -> int:
+    """Decodes all that is there; returns the number of samples."""
+    count = 0
+    while block := len(file.read(BLOCK, dtype="float32")):  # unlike blocks(), which fills up
+        count += block
+    return count
+
+
+def decode_all(
+    utterances: Sequence[Utterance], num_jobs: int, title: str
+) -> tuple[list[tuple[Utterance, Recording]], list[Skipped]]:
+    """Recordings of utterances in their order, and those that have none, with the reason."""
+    good, bad = [], []
+    found = _map([u.audio for u in utterances], num_jobs)
+    for utterance, outcome in zip(
+        utterances, shown(found, title, len(utterances), "files"), strict=True
+    ):
+        if isinstance(outcome, Format):
+            good.append((utterance, recording_of(utterance.name, utterance.audio, outcome)))
+        else:
+            bad.append(Skipped(utterance.name, str(utterance.audio), *outcome))
+    return good, bad
+
+
+def _map(paths: list[Path], num_jobs: int) -> Iterator[Format | tuple[str, ...]]:
+    if num_jobs < 2 or len(paths) <= FILES_PER_TASK:
+        yield from map(_try, paths)
+        return
+    with ProcessPoolExecutor(num_jobs) as pool:
+        yield from pool.map(_try, paths, chunksize=FILES_PER_TASK)
+
+
+def _try(path: Path) -> Format | tuple[str, ...]:
+    try:
+        return decode(path)
+    except Unusable as error:
+        return tuple(map(str, error.args))
+
+
+def recording_of(name: str, path: Path, found: Format) -> Recording:
+    """lhotse's recording of a file that was decoded."""
+    channels = list(range(found.channels))
+    return Recording(
+        id=name,
+        sources=[AudioSource(type="file", channels=channels, source=str(path.absolute()))],
+        sampling_rate=found.sample_rate,
+        num_samples=found.num_samples,
+        duration=found.num_samples / found.sample_rate,
+        channel_ids=channels,
+    )
+
+
+def cut_of(utterance: Utterance, recording: Recording, language: str | None = None) -> MonoCut:
+    """The cut of a whole recording (its first channel) with its transcript."""
+    supervision = SupervisionSegment(
+        id=utterance.name,
+        recording_id=recording.id,
+        start=0.0,
+        duration=recording.duration,
+        channel=0,
+        text=utterance.text,
+        language=language,
+        speaker=utterance.speaker,
+    )
+    return MonoCut(
+        id=utterance.name,
+        start=0.0,
+        duration=recording.duration,
+        channel=0,
+        supervisions=[supervision],
+        recording=recording,
+    )

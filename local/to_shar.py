@@ -1,0 +1,131 @@
+"""Cuts to lhotse Shar: shards of cuts and of their data, read in sequence, as from object storage.
+
+Cuts with features give ``features.*.tar``, cuts without them ``recording.*.tar`` (FLAC), beside
+``cuts.*.jsonl.gz``. Read them with ``CutSet.from_shar(in_dir=...)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from lhotse.cut import Cut
+from lhotse.shar import SharWriter
+from lhotse.utils import fastcopy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
+
+from local.failures import is_disk_full, told
+from local.manifest_lines import parse_cut, read_lines
+from local.progress import shown
+from zipformer.data.manifests import UNREADABLE, source_of
+
+SHARD = 1000  # cuts
+
+
+def to_shar(
+    cuts: Path, out_dir: Path, shard_size: int = SHARD, num_jobs: int = 1, audio: bool = False
+) -> dict[str, str]:
+    """Writes the shards of a manifest, in its order; a folder of earlier ones is replaced.
+
+    Args:
+        cuts: Manifest.
+        out_dir: For the shards, ``shard_size`` cuts each.
+        shard_size: Cuts in a shard.
+        num_jobs: Processes.
+        audio: Store audio though there are features.
+
+    Returns:
+        What is stored for every cut, as in ``{"features": "numpy"}``.
+
+    Raises:
+        ValueError: If there are no cuts, not all have the same kind of data, or one is unreadable.
+    """
+    lines = read_lines(cuts)
+    if not lines:
+        raise ValueError(f"{cuts}: no cuts in it")
+    fields = _fields(parse_cut(lines[0]), audio)
+    unfinished = out_dir.with_name(f"{out_dir.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    shards = [lines[i : i + shard_size] for i in range(0, len(lines), shard_size)]
+    work = partial(_write_shard, unfinished, fields)
+    for _ in shown(_run(work, shards, num_jobs), f"{out_dir.name}: shards", len(shards), "shards"):
+        pass
+    shutil.rmtree(out_dir, ignore_errors=True)
+    os.replace(unfinished, out_dir)
+    return fields
+
+
+def _fields(cut: Cut, audio: bool) -> dict[str, str]:
+    if cut.has_features and not audio:
+        # What lilcom stored loses at most 1/64 again; for others numpy keeps every bit.
+        lossy = cut.features.storage_type.startswith("lilcom")
+        return {"features": "lilcom" if lossy else "numpy"}
+    return {"recording": "flac"}
+
+
+def _run(work: partial[None], shards: Sequence[list[bytes]], num_jobs: int) -> Iterator[None]:
+    if num_jobs < 2 or len(shards) < 2:
+        yield from map(work, range(len(shards)), shards)
+        return
+    with ProcessPoolExecutor(min(num_jobs, len(shards))) as pool:
+        yield from pool.map(work, range(len(shards)), shards)
+
+
+def _write_shard(out_dir: Path, fields: dict[str, str], number: int, lines: list[bytes]) -> None:
+    with SharWriter(out_dir, fields, shard_size=len(lines), shard_offset=number) as writer:
+        for line in lines:
+            cut = parse_cut(line)
+            try:
+                writer.write(_only(cut, "features" in fields))
+            except UNREADABLE as error:
+                if isinstance(error, OSError) and is_disk_full(error):
+                    raise
+                raise ValueError(
+                    f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__}): "
+                    "prepare it again"
+                ) from error
+
+
+def _only(cut: Cut, features: bool) -> Cut:
+    """The cut with its features, or with its audio; nothing that points to files of this disk."""
+    if features:
+        if not cut.has_features:
+            raise ValueError(f"cut {cut.id} has no stored features, but others of its manifest do")
+        return fastcopy(cut, recording=None)
+    if not cut.has_recording:
+        raise ValueError(f"cut {cut.id} has no audio")
+    return cut.drop_features()
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts manifests")
+    parser.add_argument("--out-dir", type=Path, required=True, help="a folder in it per manifest")
+    parser.add_argument("--shard-size", type=int, default=SHARD, help="cuts in a shard")
+    parser.add_argument("--audio", action="store_true", help="audio though there are features")
+    parser.add_argument("--num-jobs", type=int, default=2)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with told(args.out_dir):
+        for cuts in args.cuts:
+            folder = args.out_dir / cuts.name.split(".")[0]
+            fields = to_shar(cuts, folder, args.shard_size, args.num_jobs, args.audio)
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            shards = len(list(folder.glob("cuts.*")))
+            kind = ", ".join(f"{field} as {how}" for field, how in fields.items())
+            print(f"{folder}: {shards} shards, {size / 1e6:.0f} MB, {kind}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Prepares a corpus of your own: a table of audio files and texts becomes manifests, features and a
+# token set.
+#
+#   recipes/own_data/prepare.sh --tsv corpus.tsv [--option value ...]
+#
+# The table: tabs between columns, a first line that names them: audio, text, and if you have them
+# speaker, split (train, valid, test), id. Paths are relative to the table.
+#
+# Stages: 0 manifests, 1 features, 2 token set, 3 check.
+#
+# --stage N, --stop-stage N  run only these stages
+# --force                    run stages again that are done
+# --data-dir DIR             where everything goes (recipes/own_data/data)
+# --audio-dir DIR            what the paths in the table are relative to, if not its folder
+# --text-form as-is|upper|lower   how texts are written
+# --split-by auto|speaker|text    what the sets are held apart by, if there is no column split
+#                            (auto: speaker with ten or more of them, else text)
+# --held-out X               share of the utterances for valid, and again for test (0.05)
+# --features precomputed|on-the-fly   on the fly: training computes them, nothing is stored
+# --speed-factors 0.9,1.0,1.1   copies of the training set (precomputed)
+# --vocab-size N             tokens (200)
+# --max-bad-share X          share of bad lines before it is an error (0.01)
+# --num-jobs N, --seed N
+set -euo pipefail
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$recipe/../.." && pwd)
+data_dir=$recipe/data
+tsv="" audio_dir="" text_form=as-is split_by=auto held_out=0.05
+features=precomputed speed_factors=0.9,1.0,1.1
+vocab_size=200 seed=42 max_bad_share=0.01
+num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+# shellcheck source-path=SCRIPTDIR/../.. source=local/stages.sh
+. "$root/local/stages.sh"
+parse_options "data_dir tsv audio_dir text_form split_by held_out features speed_factors vocab_size seed max_bad_share num_jobs" "$@"
+need_python
+one_of features precomputed on-the-fly
+local=$root/local
+manifests=$data_dir/manifests
+fbank=$data_dir/fbank
+bpe=$data_dir/lang_bpe/bpe.model
+
+table=(--tsv "$tsv" --text-form "$text_form" --split-by "$split_by" --held-out "$held_out"
+  --seed "$seed" --max-bad-share "$max_bad_share")
+if [ -n "$audio_dir" ]; then table+=(--audio-dir "$(absolute "$audio_dir")"); fi
+if in_turn 0; then
+  [ -f "$tsv" ] || die "--tsv ${tsv:-is missing: give a table of audio files and texts}${tsv:+: no such file}"
+  content=$(cksum <"$tsv") # a changed table is read again
+fi
+
+make_manifests() { # checksum of the table, options
+  python "$local/tsv_corpus.py" "${@:2}" --out-dir "$manifests" --num-jobs "$num_jobs"
+}
+
+make_features() { # precomputed or on-the-fly, speed factors, seed
+  local cuts=(--cuts "$manifests/own_cuts_train.jsonl.gz" --shuffle-seed "$3" --out-dir "$fbank"
+    --plain-cuts "$manifests"/own_cuts_{valid,test}.jsonl.gz)
+  if [ "$1" = on-the-fly ]; then
+    python "$local/lazy_cuts.py" "${cuts[@]}"
+    return
+  fi
+  if [ "$force" = true ]; then cuts+=(--force); fi
+  python "$local/compute_fbank.py" "${cuts[@]}" --speed-factors "$2" --num-jobs "$num_jobs"
+}
+
+check() {
+  python "$local/validate_manifest.py" --bpe-model "$bpe" --load --load-every 100 \
+    --skipped "$manifests"/*.skipped.tsv "$fbank"/*.skipped.tsv --out "$data_dir/summary.txt" \
+    --tests "$fbank"/own_cuts_{valid,test}.jsonl.gz -- "$fbank/own_cuts_train.jsonl.gz"
+}
+
+stage 0 "manifests" make_manifests "${content:-}" "${table[@]}"
+stage 1 "features" make_features "$features" "$speed_factors" "$seed"
+stage 2 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" --exact \
+  --cuts "$manifests/own_cuts_train.jsonl.gz" --out "$bpe"
+stage 3 "check" check
+if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
+log "ready: $data_dir"
