@@ -64,10 +64,12 @@ babble() {
 }
 
 features() { # speed factors
-  python "$local/compute_fbank.py" --cuts "$raw"/digits_cuts_train{,-short}.jsonl.gz --speed-factors "$1" \
-    --shuffle-seed "$seed" --num-jobs "$num_jobs" --out-dir "$fbank"
+  # Every bit is kept, so that the results are the same with lilcom and without.
+  local options=(--storage numpy_files --num-jobs "$num_jobs" --out-dir "$fbank")
+  python "$local/compute_fbank.py" --cuts "$raw"/digits_cuts_train{,-short}.jsonl.gz \
+    --speed-factors "$1" --shuffle-seed "$seed" "${options[@]}"
   python "$local/compute_fbank.py" --cuts "$raw"/digits_cuts_{dev,test,test-babble,noise}.jsonl.gz \
-    --num-jobs "$num_jobs" --out-dir "$fbank"
+    "${options[@]}"
 }
 
 check() {
