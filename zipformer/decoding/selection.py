@@ -201,7 +201,10 @@ def _pairs(exp_dir: Path, grid: Grid) -> list[tuple[int, int]]:
         raise ValueError(f"{exp_dir} is one checkpoint: there is nothing to choose in it")
     there = epochs_in(exp_dir)
     if not there:
-        raise FileNotFoundError(f"{exp_dir} holds no epoch-N.pt to choose from")
+        raise FileNotFoundError(
+            f"{exp_dir} holds no epoch-N.pt to choose from: train for an epoch, or leave --epoch "
+            "out to take the newest checkpoint"
+        )
     if min(grid.epochs, grid.averages) < 1 or grid.cuts < 0:
         raise ValueError("choosing needs at least one epoch and one average, and no negative cuts")
     epochs = there[-grid.epochs :] if grid.epoch is None else [grid.epoch]

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""How long a training step of frontend, encoder and optimizer takes, and how long inference.
+
+    python scripts/dev/bench_step.py [--json] [--quick] [--device cuda --precision bf16]
+
+Regularizers are on, schedules at 20000 reference batches, context 32/128/0, features random, the
+loss a sum. ``unit`` is one matrix product on the same device (see ``measure.py``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
+
+import measure
+
+from zipformer.context import Context
+from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.encoder import Encoder
+from zipformer.nn.schedule import set_progress
+from zipformer.ops.memory import keep_freed_memory
+from zipformer.optim import ScaledAdam
+from zipformer.training.step import Precision
+
+TOY = ZipformerConfig(
+    num_layers=(1,) * 6,
+    dims=(64, 96, 128, 128, 128, 96),
+    unmasked_dims=(64, 96, 128, 128, 128, 96),
+    num_heads=(4,) * 6,
+    query_head_dim=(16,) * 6,
+    feedforward_dims=(128, 192, 256, 256, 256, 192),
+)
+CONTEXT = Context(32, 128)
+
+
+def main() -> None:
+    parser = measure.options(__doc__ or "")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--right-mode", default="masked", choices=("masked", "windowed"))
+    given = parser.parse_args()
+    keep_freed_memory()
+    bench = measure.start(given)
+    precision = Precision("cuda" if given.device.type == "cuda" else "cpu", given.precision)
+    small, medium = ZipformerConfig.small(), ZipformerConfig.medium()
+    steps = {"toy 16 x 4 s": (TOY, 16, 4), "S 4 x 10 s": (small, 4, 10)}
+    steps["M 4 x 10 s"] = (medium, 4, 10)
+    for name, (config, batch, seconds) in list(steps.items())[: 1 if given.quick else None]:
+        work = training_step(config, batch, seconds, given, precision)
+        bench.run(f"training step, {name}", work)
+    for name, (config, batch, seconds) in list(steps.items())[1 : 2 if given.quick else None]:
+        work = inference(config, batch, seconds, given, precision)
+        bench.run(f"inference, {name}", work)
+    bench.print(given.json)
+
+
+def batch_of(batch: int, seconds: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Features (B, T, 80), and their lengths (B,): all full."""
+    features = torch.randn(batch, 100 * seconds, 80, device=device)
+    return features, torch.full((batch,), 100 * seconds, device=device)
+
+
+def training_step(
+    config: ZipformerConfig, batch: int, seconds: int, given: object, precision: Precision
+) -> Callable[[], None]:
+    device, mode = precision.device, given.right_mode  # type: ignore[attr-defined]
+    model: nn.Module = Encoder(config).to(device).train()
+    set_progress(model, 20000.0)
+    optimizer = ScaledAdam(model.named_parameters(), lr=0.02, clipping_scale=2.0)
+    features, lengths = batch_of(batch, seconds, device)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with precision.autocast():
+            out, _ = model(features, lengths, CONTEXT, mode)
+        out.float().sum().backward()
+        optimizer.step()
+
+    return step
+
+
+def inference(
+    config: ZipformerConfig, batch: int, seconds: int, given: object, precision: Precision
+) -> Callable[[], None]:
+    device, mode = precision.device, given.right_mode  # type: ignore[attr-defined]
+    model = Encoder(config).to(device).eval()
+    features, lengths = batch_of(batch, seconds, device)
+
+    def run() -> None:
+        with torch.inference_mode(), precision.autocast():
+            model(features, lengths, CONTEXT, mode)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
