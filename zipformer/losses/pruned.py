@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice, reduce
-from zipformer.losses.lattice import lattice_log_prob
-from zipformer.losses.smoothed import close_lattice
+from zipformer.losses.lattice import lattice_sum
 
 
 def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
@@ -140,9 +139,9 @@ def pruned_transducer_loss(
     token, no_token = _ArcLogProbs.apply(logits, rows.gather(2, ranges), blank)  # (B, T, S) each
 
     outside = token.new_full(rows.shape, -torch.inf)  # (B, T, U + 1)
-    px = outside.scatter(2, ranges, token).mT[:, :-1]  # (B, U, T)
-    py = outside.scatter(2, ranges, no_token).mT  # (B, U + 1, T)
-    total, _, _ = lattice_log_prob(close_lattice(px, py, rnnt_type), py, boundary)
+    px = outside.scatter(2, ranges, token)[..., :-1]
+    py = outside.scatter(2, ranges, no_token)
+    total, _, _ = lattice_sum(px, py, boundary, rnnt_type)
     return reduce(-total, reduction)
 
 

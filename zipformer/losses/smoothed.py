@@ -10,11 +10,11 @@ Letters: B batch, U tokens, T frames, V vocabulary.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from zipformer import ops
 from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice, reduce
-from zipformer.losses.lattice import lattice_log_prob
+from zipformer.losses.lattice import lattice_sum, tokens_first
 
 
 def smoothed_transducer_loss(
@@ -69,59 +69,7 @@ def smoothed_transducer_loss(
     symbols, boundary = checked_lattice(symbols, boundary, sizes, rnnt_type, blank)
     with torch.autocast(am.device.type, enabled=False):
         am, lm = at_least_float(am), at_least_float(lm)
-        px, py = _smoothed_log_probs(am, lm, symbols, lm_scale, am_scale, blank)
-    px = close_lattice(px, py, rnnt_type)
-    total, px_grad, py_grad = lattice_log_prob(px, py, boundary)
+        px, py = ops.smoothed_arcs(am, lm, symbols, lm_scale, am_scale, blank)
+    total, px_grad, py_grad = lattice_sum(px, py, boundary, rnnt_type)
     loss = reduce(-total, reduction)
-    return (loss, (px_grad, py_grad)) if return_grad else loss
-
-
-def close_lattice(px: Tensor, py: Tensor, rnnt_type: RnntType) -> Tensor:
-    """Gives token arcs (B, U, T) the form of a lattice type.
-
-    Regular: a last column in which nothing can be emitted any more, (B, U, T + 1). Constrained:
-    every token is followed by a blank in the same frame.
-    """
-    if rnnt_type == "regular":
-        return F.pad(px, (0, 1), value=-torch.inf)
-    return px + py[:, 1:] if rnnt_type == "constrained" else px
-
-
-def _smoothed_log_probs(
-    am: Tensor, lm: Tensor, symbols: Tensor, lm_scale: float, am_scale: float, blank: int
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of tokens (B, U, T) and blanks (B, U + 1, T)."""
-    num_frames, num_tokens = am.shape[1], symbols.shape[1]
-    am_token = am.gather(2, symbols.unsqueeze(1).expand(-1, num_frames, -1)).mT  # (B, U, T)
-    lm_token = lm[:, :num_tokens].gather(2, symbols.unsqueeze(2))  # (B, U, 1)
-    am_blank = am[:, :, blank].unsqueeze(1)  # (B, 1, T)
-    lm_blank = lm[:, :, blank].unsqueeze(2)  # (B, U + 1, 1)
-
-    tiny = torch.finfo(am.dtype).tiny
-    am_max, lm_max = _finite_max(am), _finite_max(lm)  # (B, T, 1), (B, U + 1, 1)
-    am_exp, lm_exp = (am - am_max).exp(), (lm - lm_max).exp()
-    px = torch.zeros_like(am_token)
-    py = px.new_zeros(am.shape[0], num_tokens + 1, num_frames)
-    rest = 1.0 - lm_scale - am_scale
-    if rest != 0.0:
-        joint = (lm_exp @ am_exp.mT + tiny).log() + lm_max + am_max.mT  # (B, U + 1, T)
-        px = px + rest * (am_token + lm_token - joint[:, :num_tokens])
-        py = py + rest * (am_blank + lm_blank - joint)
-    lm_sum = lm_exp.sum(dim=2, keepdim=True) + tiny  # (B, U + 1, 1)
-    if lm_scale != 0.0:
-        lm_only = lm_sum.log() + lm_max
-        px = px + lm_scale * (lm_token - lm_only[:, :num_tokens])
-        py = py + lm_scale * (lm_blank - lm_only)
-    if am_scale != 0.0:
-        prior = (lm_exp / lm_sum).mean(dim=(0, 1)) + tiny  # (V,)
-        am_only = (am_exp @ prior + tiny).log().unsqueeze(1) + am_max.mT  # (B, 1, T)
-        log_prior = prior.log()
-        px = px + am_scale * (am_token + log_prior[symbols].unsqueeze(2) - am_only)
-        py = py + am_scale * (am_blank + log_prior[blank] - am_only)
-    return px, py
-
-
-def _finite_max(x: Tensor) -> Tensor:
-    """The largest score, (B, N, V) -> (B, N, 1), or 0 where all are -inf; a constant offset."""
-    largest = x.detach().amax(dim=2, keepdim=True)
-    return largest.masked_fill(largest == -torch.inf, 0.0)
+    return (loss, (tokens_first(px_grad, rnnt_type), py_grad.mT)) if return_grad else loss

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from zipformer.ops import depthwise as _depthwise
+from zipformer.ops import lattice as _lattice
+from zipformer.ops import smoothed as _smoothed
 from zipformer.ops import swoosh as _swoosh
 
 BACKENDS = ("fused", "reference")
@@ -79,6 +81,46 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int)
     fused = backend() == "fused"
     run = _depthwise.depthwise_fused if fused else _depthwise.depthwise_reference
     return run(x, weight, bias, padding)
+
+
+def smoothed_arcs(
+    am: Tensor, lm: Tensor, symbols: Tensor, lm_scale: float, am_scale: float, blank: int
+) -> tuple[Tensor, Tensor]:
+    """Arc log-probabilities of the simple transducer lattice.
+
+    Args:
+        am: (B, T, V), encoder scores.
+        lm: (B, U + 1, V), predictor scores.
+        symbols: (B, U) int64.
+        lm_scale: Weight of the predictor alone.
+        am_scale: Weight of the encoder alone.
+        blank: Id of the blank.
+
+    Returns:
+        Tokens (B, T, U) and blanks (B, T, U + 1).
+    """
+    fused = backend() == "fused"
+    run = _smoothed.smoothed_fused if fused else _smoothed.smoothed_reference
+    return run(am, lm, symbols, lm_scale, am_scale, blank)
+
+
+def lattice(
+    px: Tensor, py: Tensor, boundary: Tensor, regular: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probability of all alignments of a lattice, and how likely each arc is.
+
+    Not differentiable: the probabilities are the gradient.
+
+    Args:
+        px: (B, T, U), log-probabilities of tokens.
+        py: (B, T, U + 1), log-probabilities of blanks.
+        boundary: (B, 4) int64 rows (0, 0, U, T); arcs beyond them may hold anything.
+        regular: Whether tokens stay in their frame.
+
+    Returns:
+        (B,), and probabilities shaped like ``px`` and ``py``.
+    """
+    return _lattice.lattice(px, py, boundary, regular)
 
 
 def _swoosh_function() -> Callable[[Tensor, float, float], Tensor]:
