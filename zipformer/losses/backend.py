@@ -7,20 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from zipformer.losses import pruned, smoothed
+from zipformer.losses import joined, pruned, smoothed
 from zipformer.losses.checks import Backend, Reduction, RnntType
 
 
 @dataclass(frozen=True)
 class TransducerBackend:
-    """The four functions, with the arguments that they have in ``zipformer.losses``."""
+    """The functions, with the arguments that they have in ``zipformer.losses``."""
 
     smoothed_transducer_loss: Callable[..., Any]
     prune_ranges: Callable[[Tensor, Tensor, Tensor, int], Tensor]
     prune: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     pruned_transducer_loss: Callable[..., Tensor]
+    pruned_joiner_loss: Callable[..., Tensor]
 
 
 def transducer_backend(name: Backend) -> TransducerBackend:
@@ -39,6 +41,7 @@ def transducer_backend(name: Backend) -> TransducerBackend:
             pruned.prune_ranges,
             pruned.prune,
             pruned.pruned_transducer_loss,
+            joined.pruned_joiner_loss,
         )
     if name == "k2":
         return _k2_backend()
@@ -108,4 +111,24 @@ def _k2_backend() -> TransducerBackend:
             reduction=reduction,
         )
 
-    return TransducerBackend(smoothed_transducer_loss, prune_ranges, prune, pruned_transducer_loss)
+    def pruned_joiner_loss(
+        am: Tensor,
+        lm: Tensor,
+        output: nn.Linear,
+        symbols: Tensor,
+        ranges: Tensor,
+        boundary: Tensor,
+        blank: int = 0,
+        rnnt_type: RnntType = "regular",
+        reduction: Reduction = "none",
+    ) -> Tensor:
+        am, lm = prune(am, lm, ranges)
+        logits = output((am + lm).tanh())
+        with torch.autocast(logits.device.type, enabled=False):
+            return pruned_transducer_loss(
+                logits, symbols, ranges, boundary, blank, rnnt_type, reduction
+            )
+
+    return TransducerBackend(
+        smoothed_transducer_loss, prune_ranges, prune, pruned_transducer_loss, pruned_joiner_loss
+    )

@@ -73,6 +73,39 @@ def lattice_sum(
     return total, px_occupied, py_occupied
 
 
+def band_sum(
+    token: Tensor, blank: Tensor, ranges: Tensor, boundary: Tensor, rnnt_type: RnntType, rows: int
+) -> Tensor:
+    """The same over the alignments that stay inside a band.
+
+    Args:
+        token: (B, T, S), log-probabilities of the next token in each kept cell.
+        blank: (B, T, S).
+        ranges: (B, T, S) rows kept, from ``prune_ranges``.
+        boundary: (B, 4).
+        rnnt_type: As in ``lattice_sum``.
+        rows: U + 1.
+
+    Returns:
+        (B,).
+
+    Raises:
+        ValueError: If the band moves faster than alignments can follow.
+    """
+    if rnnt_type == "constrained":
+        token = token + F.pad(blank[..., 1:], (0, 1), value=-torch.inf)
+    regular = rnnt_type == "regular"
+    if ranges.device.type == "cpu":  # elsewhere a look at them would have to wait for the device
+        steps, most = ranges[:, 1:, :1] - ranges[:, :-1, :1], ranges.shape[2] - 1 if regular else 1
+        if ((steps < 0) | (steps > most)).any():
+            raise ValueError(
+                f"ranges must move by 0..{most} rows a frame, got {int(steps.min())}.."
+                f"{int(steps.max())}: take them from prune_ranges, with px_grad of the same type"
+            )
+    total: Tensor = _BandSum.apply(token, blank, ranges[..., 0], boundary, regular, rows)
+    return total
+
+
 def tokens_first(px_occupied: Tensor, rnnt_type: RnntType) -> Tensor:
     """(B, T, U) -> (B, U, T), or (B, U, T + 1) in the regular type, where no token comes last."""
     return F.pad(px_occupied.mT, (0, 1)) if rnnt_type == "regular" else px_occupied.mT
@@ -92,7 +125,30 @@ class _LatticeSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         px_occupied, py_occupied = ctx.saved_tensors
         grad = grad[:, None, None]
         return grad * px_occupied, grad * py_occupied, None, None
+
+
+class _BandSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        token: Tensor,
+        blank: Tensor,
+        begin: Tensor,
+        boundary: Tensor,
+        regular: bool,
+        rows: int,
+    ) -> Tensor:
+        total, *occupied = ops.band_lattice(token, blank, begin, boundary, regular, rows)
+        ctx.save_for_backward(*occupied)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        token_occupied, blank_occupied = ctx.saved_tensors
+        grad = grad[:, None, None]
+        return grad * token_occupied, grad * blank_occupied, None, None, None, None

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice, reduce
-from zipformer.losses.lattice import lattice_sum
+from zipformer.losses.lattice import band_sum
 
 
 def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
@@ -138,10 +138,7 @@ def pruned_transducer_loss(
     rows = F.pad(symbols, (0, 1), value=blank).unsqueeze(1).expand(-1, frames, -1)
     token, no_token = _ArcLogProbs.apply(logits, rows.gather(2, ranges), blank)  # (B, T, S) each
 
-    outside = token.new_full(rows.shape, -torch.inf)  # (B, T, U + 1)
-    px = outside.scatter(2, ranges, token)[..., :-1]
-    py = outside.scatter(2, ranges, no_token)
-    total, _, _ = lattice_sum(px, py, boundary, rnnt_type)
+    total = band_sum(token, no_token, ranges, boundary, rnnt_type, rows.shape[2])
     return reduce(-total, reduction)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zipformer.heads.joiner import Joiner
 from zipformer.losses.backend import transducer_backend
-from zipformer.losses.checks import Backend, RnntType
+from zipformer.losses.checks import Backend, Reduction, RnntType
 
 
 def transducer_losses(
@@ -30,6 +30,7 @@ def transducer_losses(
     rnnt_type: RnntType = "regular",
     backend: Backend = "torch",
     blank: int = 0,
+    reduction: Reduction = "none",
 ) -> tuple[Tensor, Tensor]:
     """Simple and pruned loss of a batch (arXiv 2206.13236).
 
@@ -50,9 +51,10 @@ def transducer_losses(
         rnnt_type: As in ``smoothed_transducer_loss``.
         backend: ``torch`` or ``k2``.
         blank: Id of the blank.
+        reduction: As in ``smoothed_transducer_loss``; ``sum`` and ``mean`` need much less memory.
 
     Returns:
-        Two tensors (B,), the simple and the pruned loss of each utterance; +inf where tokens and
+        The simple and the pruned loss, two scalars or (B,) of each utterance; +inf where tokens and
         frames cannot be aligned.
 
     Raises:
@@ -73,15 +75,19 @@ def transducer_losses(
             am_scale=am_scale,
             blank=blank,
             rnnt_type=rnnt_type,
+            reduction=reduction,
             return_grad=True,
         )
     ranges = losses.prune_ranges(px_grad, py_grad, boundary, prune_range)
-    am, lm = losses.prune(
-        joiner.encoder_proj(encoder_out), joiner.decoder_proj(predictor_out), ranges
+    pruned = losses.pruned_joiner_loss(
+        joiner.encoder_proj(encoder_out),
+        joiner.decoder_proj(predictor_out),
+        joiner.output_linear,
+        tokens,
+        ranges,
+        boundary,
+        blank=blank,
+        rnnt_type=rnnt_type,
+        reduction=reduction,
     )
-    logits = joiner(am, lm, project=False)  # (B, T, S, V)
-    with torch.autocast(encoder_out.device.type, enabled=False):
-        pruned = losses.pruned_transducer_loss(
-            logits, tokens, ranges, boundary, blank=blank, rnnt_type=rnnt_type
-        )
     return simple, pruned

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from zipformer.ops import band as _band
 from zipformer.ops import depthwise as _depthwise
 from zipformer.ops import lattice as _lattice
 from zipformer.ops import smoothed as _smoothed
@@ -121,6 +122,25 @@ def lattice(
         (B,), and probabilities shaped like ``px`` and ``py``.
     """
     return _lattice.lattice(px, py, boundary, regular)
+
+
+def band_lattice(
+    token: Tensor, blank: Tensor, begin: Tensor, boundary: Tensor, regular: bool, rows: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for alignments inside a band of the lattice.
+
+    Args:
+        token: (B, T, S), log-probabilities of the next token.
+        blank: (B, T, S).
+        begin: (B, T), first row kept in each frame, as from ``prune_ranges``.
+        boundary: (B, 4) int64 rows (0, 0, U, T); arcs beyond them may hold anything.
+        regular: Whether tokens stay in their frame.
+        rows: U + 1.
+
+    Returns:
+        (B,), and probabilities (B, T, S) twice.
+    """
+    return _band.band_lattice(token, blank, begin, boundary, regular, rows)
 
 
 def _swoosh_function() -> Callable[[Tensor, float, float], Tensor]:

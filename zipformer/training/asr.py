@@ -94,8 +94,9 @@ class AsrTask:
             am_scale=settings.am_scale,
             rnnt_type=settings.rnnt_type,
             backend=settings.backend,
+            reduction="sum",
         )
-        parts = {"simple": simple.sum(), "pruned": pruned.sum()}
+        parts = {"simple": simple, "pruned": pruned}
         simple_weight, pruned_weight = self.transducer_weights(step.step)
         loss = simple_weight * parts["simple"] + pruned_weight * parts["pruned"]
         if model.ctc_output is not None and settings.ctc_scale > 0:

@@ -1,0 +1,182 @@
+"""Joiner and pruned transducer loss in one, so that the logits never exist all at once.
+
+Letters: B batch, U tokens, T frames, V vocabulary, S tokens kept at each frame, D joiner channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from zipformer import ops
+from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice
+from zipformer.losses.lattice import band_sum
+from zipformer.losses.pruned import prune, pruned_transducer_loss
+
+LOGITS_AT_ONCE = 6_000_000  # as many as are worked on together, if one utterance has no more
+TILES = 3  # at least, if there are as many utterances
+
+
+def pruned_joiner_loss(
+    am: Tensor,
+    lm: Tensor,
+    output: torch.nn.Linear,
+    symbols: Tensor,
+    ranges: Tensor,
+    boundary: Tensor,
+    blank: int = 0,
+    rnnt_type: RnntType = "regular",
+    reduction: Reduction = "none",
+) -> Tensor:
+    """The pruned loss of ``output(tanh(am + lm))`` on the cells that are kept.
+
+    Equal to ``prune``, the joiner and ``pruned_transducer_loss``. With a reduction it works
+    through a few utterances at a time and computes their gradients at once, so that it needs a
+    fraction of the memory.
+
+    Args:
+        am: (B, T, D), projected encoder outputs.
+        lm: (B, U + 1, D), projected predictor outputs.
+        output: The joiner's last layer, D to V.
+        symbols: (B, U) int64.
+        ranges: (B, T, S), from ``prune_ranges``.
+        boundary: (B, 4) int64 rows (0, 0, U, T).
+        blank: Id of the blank.
+        rnnt_type: As in ``smoothed_transducer_loss``.
+        reduction: As in ``smoothed_transducer_loss``.
+
+    Returns:
+        (B,) or a scalar.
+
+    Raises:
+        ValueError: If shapes do not fit together.
+    """
+    if reduction == "none" or ops.backend() == "reference":
+        am_kept, lm_kept = prune(am, lm, ranges)
+        logits = output(torch.tanh(am_kept + lm_kept))
+        with torch.autocast(am.device.type, enabled=False):
+            return pruned_transducer_loss(
+                logits, symbols, ranges, boundary, blank, rnnt_type, reduction
+            )
+    sizes = (am.shape[0], symbols.shape[1], am.shape[1], output.out_features)
+    symbols, boundary = checked_lattice(symbols, boundary, sizes, rnnt_type, blank)
+    with torch.autocast(am.device.type, enabled=False):
+        total = _JoinedLoss.apply(
+            am, lm, output.weight, output.bias, symbols, ranges, boundary, blank, rnnt_type
+        )
+    return total / max(am.shape[0], 1) if reduction == "mean" else total
+
+
+class _JoinedLoss(torch.autograd.Function):
+    """Gradients are computed in the forward pass, while the logits are there.
+
+    That takes the loss to be summed, so that what comes back is one number, and three matrix
+    products; to come back to the logits later would take a fourth.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        am: Tensor,
+        lm: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        symbols: Tensor,
+        ranges: Tensor,
+        boundary: Tensor,
+        blank: int,
+        rnnt_type: RnntType,
+    ) -> Tensor:
+        narrow, narrow_bias = weight.to(am.dtype), bias.to(am.dtype)
+        loss = at_least_float(am.new_zeros(()))
+        with_grad = any(ctx.needs_input_grad)
+        if with_grad:
+            am_grad = torch.zeros_like(am)
+            lm_grad, weight_grad, bias_grad = (
+                torch.zeros_like(x, dtype=loss.dtype) for x in (lm, weight, bias)
+            )
+        for part, frames in _tiles(boundary, ranges, weight.shape[0]):
+            kept = ranges[part, :frames]  # (b, T, S)
+            hidden = _join(am[part, :frames], lm[part], kept)  # (b T S, D)
+            logits = torch.addmm(narrow_bias, hidden, narrow.t())  # (b T S, V)
+            rows = F.pad(symbols[part], (0, 1), value=blank)  # what follows each row
+            next_token = rows.unsqueeze(1).expand(-1, frames, -1).gather(2, kept).flatten()
+            probs, token, no_token = _arcs(logits, next_token, blank)
+            arcs = token.view(kept.shape), no_token.view(kept.shape)
+            with torch.set_grad_enabled(with_grad):  # two small tensors; the rest is written out
+                arcs[0].requires_grad_(with_grad), arcs[1].requires_grad_(with_grad)
+                total = -band_sum(*arcs, kept, boundary[part], rnnt_type, rows.shape[1]).sum()
+            loss += total.detach()
+            if not with_grad:
+                continue
+            token_grad, blank_grad = (x.flatten() for x in torch.autograd.grad(total, arcs))
+            grad = _logits_grad(probs, next_token, blank, token_grad, blank_grad).to(am.dtype)
+            weight_grad += grad.t() @ hidden
+            bias_grad += grad.sum(dim=0)
+            grad = torch.ops.aten.tanh_backward(grad @ narrow, hidden)
+            am_grad[part, :frames] = grad.view(*kept.shape, -1).sum(dim=2)
+            _add_by_row(lm_grad[part], grad, kept)
+        if with_grad:
+            ctx.save_for_backward(am_grad, lm_grad.to(lm.dtype), weight_grad, bias_grad)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        am, lm, weight, bias = ctx.saved_tensors
+        return am * grad.to(am.dtype), lm * grad.to(lm.dtype), weight * grad, bias * grad, *[None] * 5
+
+
+def _tiles(boundary: Tensor, ranges: Tensor, vocab_size: int) -> Iterator[tuple[slice, int]]:
+    """Groups of utterances, and the frames of the longest in each."""
+    batch, frames, kept = ranges.shape
+    size = min(LOGITS_AT_ONCE // max(1, frames * kept * vocab_size), -(-batch // TILES))
+    for start in range(0, batch, max(1, size)):
+        part = slice(start, start + max(1, size))
+        # On a GPU, to ask for the longest would be to wait for it.
+        known = boundary.device.type == "cpu"
+        yield part, int(boundary[part, 3].max()) if known else frames
+
+
+def _join(am: Tensor, lm: Tensor, kept: Tensor) -> Tensor:
+    """(b, T, D), (b, U + 1, D), (b, T, S) -> tanh of the sums, (b T S, D)."""
+    hidden = (2.0 * lm).flatten(0, 1).index_select(0, _row_index(kept, lm.shape[1]))
+    hidden.view(*kept.shape, -1).add_((2.0 * am).unsqueeze(2))
+    # tanh(x) = 2 sigmoid(2 x) - 1; on a CPU torch's sigmoid takes a sixth of the time of its tanh.
+    return hidden.sigmoid_().mul_(2.0).sub_(1.0)
+
+
+def _row_index(kept: Tensor, rows: int) -> Tensor:
+    """(b, T, S) rows of each utterance -> (b T S,) rows of all of them in a row."""
+    first = rows * torch.arange(kept.shape[0], device=kept.device)
+    return (kept + first[:, None, None]).flatten()
+
+
+def _arcs(logits: Tensor, next_token: Tensor, blank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities (N, V), and log-probabilities (N,) of the next token and of the blank."""
+    logits = at_least_float(logits)
+    probs = logits.softmax(dim=1)
+    normalizer = logits.amax(dim=1) - probs.amax(dim=1).log()
+    token = logits.gather(1, next_token.unsqueeze(1)).squeeze(1) - normalizer
+    return probs, token, logits[:, blank] - normalizer
+
+
+def _logits_grad(
+    probs: Tensor, next_token: Tensor, blank: int, token_grad: Tensor, blank_grad: Tensor
+) -> Tensor:
+    """Gradient by the logits (N, V) from those by their arcs (N,); overwrites ``probs``."""
+    probs.mul_(-(token_grad + blank_grad).unsqueeze(1))
+    probs.scatter_add_(1, next_token.unsqueeze(1), token_grad.unsqueeze(1))
+    probs[:, blank] += blank_grad
+    return probs
+
+
+def _add_by_row(lm_grad: Tensor, grad: Tensor, kept: Tensor) -> None:
+    """Adds (b T S, D) to the rows of (b, U + 1, D) that the cells belong to."""
+    index = _row_index(kept, lm_grad.shape[1])
+    lm_grad.flatten(0, 1).index_add_(0, index, grad.to(lm_grad.dtype))

@@ -1,0 +1,78 @@
+"""Forward-backward over the band that pruning leaves of a transducer lattice.
+
+At any step (see ``zipformer.ops.lattice``) an alignment can be in S neighbouring rows at most. So
+S + 1 columns are enough, row r in column r modulo S + 1: before the band comes to a row whose
+column has been used, the old row has lost its arcs, and with them its score.
+
+Letters: B batch, U tokens, R = U + 1 rows, T frames, S rows kept in a frame, N steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zipformer.ops.lattice import NEVER, probability, scan, wait_at_end, wide
+
+
+def band_lattice(
+    token: Tensor, blank: Tensor, begin: Tensor, boundary: Tensor, regular: bool, rows: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probability of all alignments inside the band, and how likely each arc is.
+
+    Args:
+        token: (B, T, S), log-probabilities of emitting the next token.
+        blank: (B, T, S), of consuming the frame.
+        begin: (B, T) the first row kept in each frame, as ``prune_ranges`` makes them: never
+            decreasing, by less than S from frame to frame (by at most one if not regular).
+        boundary: (B, 4) int64 rows (0, 0, U, T); arcs beyond them may hold anything.
+        regular: Whether tokens stay in their frame.
+        rows: R, of the batch.
+
+    Returns:
+        (B,) log-probabilities, and probabilities (B, T, S) twice; -inf and zeros where there is no
+        alignment.
+    """
+    batch, frames, kept = token.shape
+    skew, columns = int(regular), kept + 1
+    steps = frames + skew * (rows - 1)
+    num_tokens, num_frames = boundary[:, 2:3], boundary[:, 3:]
+    frame = torch.arange(frames, device=token.device).repeat_interleave(kept)  # (T S,)
+    row = (begin.unsqueeze(2) + torch.arange(kept, device=token.device)).flatten(1)  # (B, T S)
+    late = frame >= num_frames
+    token = token.flatten(1).masked_fill(late | (row >= num_tokens), NEVER)
+    blank = blank.flatten(1).masked_fill(late | (row > num_tokens), NEVER)
+
+    # Where an arc stands: by its step, and by the column of the row that it comes to.
+    step = frame + skew * row
+    here, there = row % columns, (row + 1) % columns
+    back = (rows - 1 - row) % columns  # read from the end, where rows count from the last
+    forwards, backwards = step * columns, (steps - 1 - step) * columns
+    arcs = token.new_full((2, 2 * batch, steps * columns), NEVER, dtype=wide(token))
+    (enter, enter_reversed), (stay, stay_reversed) = arcs.view(2, 2, batch, steps * columns)
+    for plane, index, log_prob in (
+        (stay, forwards + here, blank),
+        (stay_reversed, backwards + back, blank),
+        (enter, forwards + there, token),
+        (enter_reversed, backwards + back, token),
+    ):
+        plane.scatter_(1, index, log_prob.to(arcs.dtype))
+    arcs = arcs.view(2, 2 * batch, steps, columns)
+    last = torch.cat([num_tokens, rows - 1 - num_tokens]).squeeze(1) % columns
+    wait_at_end(arcs, (num_frames + skew * num_tokens).squeeze(1), last)
+    scores = scan(arcs, last[batch:], ring=True)  # (2 B, N + 1, S + 2)
+
+    total = scores[torch.arange(batch, device=token.device), -1, last[:batch] + 1]
+    width = columns + 1
+    alpha, beta = scores.view(2, batch, (steps + 1) * width)
+    alpha = alpha.gather(1, step * width + here + 1)
+    alpha -= total.masked_fill(total == NEVER, 0.0)[:, None]
+    behind_blank = beta.gather(1, (steps - 1 - step) * width + back + 1)
+    before = (rows - 2 - row) % columns
+    behind_token = beta.gather(1, (steps - 1 - step) * width + before + 1)
+    shape = batch, frames, kept
+    return (
+        total.to(token.dtype),
+        probability((behind_token + token).add_(alpha), token.dtype).view(shape),
+        probability((behind_blank + blank).add_(alpha), blank.dtype).view(shape),
+    )
