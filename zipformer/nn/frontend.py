@@ -88,7 +88,8 @@ class Frontend(nn.Module):
     def initial_state(self, batch_size: int) -> Tensor:
         """(B, C, 3, F) of zeros: what comes before an utterance."""
         weight = self.conv3.weight
-        return weight.new_zeros(batch_size, weight.shape[0], REACH, self.bins)
+        zeros = weight.new_zeros(batch_size, weight.shape[0], REACH, self.bins)
+        return zeros.to(memory_format=torch.channels_last)
 
     def forward(
         self,

@@ -68,9 +68,9 @@ class Layout:
         if context.is_full:
             return cls(1, num_frames, num_frames, 0, lengths, full=True)
         chunk, left, right = _at_50_hz(context)
-        # Unlimited left context without right context needs no windows to be exact, and is
-        # cheaper without.
-        if not windowed or (left == UNLIMITED and right == 0):
+        if right == 0:  # both ways are exact: take the one with fewer keys to look at
+            windowed = left != UNLIMITED and left + chunk < num_frames
+        if not windowed:
             sizes = (chunk, left, right)
             return cls(1, num_frames, num_frames, 0, lengths, mask_sizes=sizes)
         windows = -(-num_frames // chunk)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+BLOCK = 500_000  # elements that are updated together on a CPU
 FIRST_THRESHOLDS = (10, 20, 40)  # steps of the first estimates, before a whole period is over
 
 
@@ -116,14 +117,15 @@ class ScaledAdam(Optimizer):
                 if not self.state[p]:
                     self.state[p].update(_initial_state(p, group["size_update_period"]))
             factor = self._clip(group, params, grads)
-            if factor == 0.0:
-                grads = [torch.zeros_like(g) for g in grads]  # gets rid of infinities
-            elif factor != 1.0:
-                grads = list(torch._foreach_mul(grads, factor))
-            for scalars, update in ((False, self._update_tensors), (True, self._update_scalars)):
-                chosen = [i for i, p in enumerate(params) if (p.numel() == 1) == scalars]
-                if chosen:
-                    update(group, [params[i] for i in chosen], [grads[i] for i in chosen])
+            for block in _blocks(params):
+                block_grads = [grads[i] for i in block]
+                if factor == 0.0:
+                    block_grads = [torch.zeros_like(g) for g in block_grads]  # no infinities
+                elif factor != 1.0:
+                    block_grads = list(torch._foreach_mul(block_grads, factor))
+                one_element = params[block[0]].numel() == 1
+                update = self._update_scalars if one_element else self._update_tensors
+                update(group, [params[i] for i in block], block_grads)
             group["step"] += 1
         return loss
 
@@ -242,6 +244,25 @@ def _as_groups(params: list[Any], lr: float) -> list[dict[str, Any]]:
             group["lr"] = float(group.get("lr", lr)) * float(group["lr_scale"])
         plain.append(group)
     return plain
+
+
+def _blocks(params: Sequence[Tensor]) -> list[list[int]]:
+    """Which parameters to update together: scalars apart, the others on a CPU by the million.
+
+    An update passes over its tensors a dozen times. A block stays in the cache meanwhile; all of a
+    large model would come from memory each time. A GPU would rather have few and large calls.
+    """
+    scalars = [i for i, p in enumerate(params) if p.numel() == 1]
+    blocks, size = [scalars] if scalars else [], BLOCK
+    for i, p in enumerate(params):
+        if p.numel() == 1:
+            continue
+        if size >= BLOCK:
+            blocks.append([])
+            size = 0
+        blocks[-1].append(i)
+        size += p.numel() if p.device.type == "cpu" else 0
+    return blocks
 
 
 def _normalized(
