@@ -2,7 +2,8 @@
 """How long the transducer losses take, forward and backward, and how much memory.
 
     python scripts/dev/bench_loss.py [--json] [--quick] [--device cuda]
-    python scripts/dev/bench_loss.py --against reference     # plain PyTorch, k2, torchaudio
+    ZIPFORMER_OPS=reference python scripts/dev/bench_loss.py     # the plain formulas
+    python scripts/dev/bench_loss.py --backend k2                # where it is installed
 
 Smoothed: from scores am (B, T, V) and lm (B, U + 1, V) to their gradients. Pruned: from projected
 encoder and predictor outputs (512 channels) through joiner and loss to the gradients of both and
@@ -21,9 +22,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
-import measure
-
+from scripts.dev import measure
 from zipformer.losses import transducer_backend
+from zipformer.losses.checks import Backend
 from zipformer.ops.memory import keep_freed_memory
 
 SIZES = ((8, 250, 60, 500), (8, 250, 60, 5000), (30, 400, 100, 500))  # B, T, U, V
@@ -41,7 +42,9 @@ def main() -> None:
     for kind, prepare in (("smoothed", smoothed), ("pruned joiner", pruned)):
         for size in sizes:
             b, t, u, v = size
-            bench.run(f"{kind}, B {b} T {t} U {u} V {v}", prepare(size, given.device, given.backend))
+            bench.run(
+                f"{kind}, B {b} T {t} U {u} V {v}", prepare(size, given.device, given.backend)
+            )
     bench.print(given.json)
 
 
@@ -52,7 +55,7 @@ def targets(size: tuple[int, int, int, int], device: torch.device) -> tuple[Tens
 
 
 def smoothed(
-    size: tuple[int, int, int, int], device: torch.device, backend: str
+    size: tuple[int, int, int, int], device: torch.device, backend: Backend
 ) -> Callable[[], None]:
     losses = transducer_backend(backend)
     b, t, u, v = size
@@ -71,7 +74,7 @@ def smoothed(
 
 
 def pruned(
-    size: tuple[int, int, int, int], device: torch.device, backend: str
+    size: tuple[int, int, int, int], device: torch.device, backend: Backend
 ) -> Callable[[], None]:
     losses = transducer_backend(backend)
     b, t, u, v = size
@@ -86,9 +89,7 @@ def pruned(
     def run() -> None:
         for x in inputs:
             x.grad = None
-        loss = losses.pruned_joiner_loss(
-            am, lm, output, symbols, ranges, boundary, reduction="sum"
-        )
+        loss = losses.pruned_joiner_loss(am, lm, output, symbols, ranges, boundary, reduction="sum")
         loss.backward()
 
     return run

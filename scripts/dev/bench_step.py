@@ -9,6 +9,7 @@ loss a sum. ``unit`` is one matrix product on the same device (see ``measure.py`
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
-import measure
-
+from scripts.dev import measure
 from zipformer.context import Context
 from zipformer.nn.config import ZipformerConfig
 from zipformer.nn.encoder import Encoder
@@ -66,9 +66,13 @@ def batch_of(batch: int, seconds: int, device: torch.device) -> tuple[Tensor, Te
 
 
 def training_step(
-    config: ZipformerConfig, batch: int, seconds: int, given: object, precision: Precision
+    config: ZipformerConfig,
+    batch: int,
+    seconds: int,
+    given: argparse.Namespace,
+    precision: Precision,
 ) -> Callable[[], None]:
-    device, mode = precision.device, given.right_mode  # type: ignore[attr-defined]
+    device, mode = precision.device, given.right_mode
     model: nn.Module = Encoder(config).to(device).train()
     set_progress(model, 20000.0)
     optimizer = ScaledAdam(model.named_parameters(), lr=0.02, clipping_scale=2.0)
@@ -85,9 +89,13 @@ def training_step(
 
 
 def inference(
-    config: ZipformerConfig, batch: int, seconds: int, given: object, precision: Precision
+    config: ZipformerConfig,
+    batch: int,
+    seconds: int,
+    given: argparse.Namespace,
+    precision: Precision,
 ) -> Callable[[], None]:
-    device, mode = precision.device, given.right_mode  # type: ignore[attr-defined]
+    device, mode = precision.device, given.right_mode
     model = Encoder(config).to(device).eval()
     features, lengths = batch_of(batch, seconds, device)
 

@@ -52,7 +52,8 @@ class Bench:
     def run(self, name: str, work: Callable[[], object], **more: float | str) -> Timing:
         """Times ``work``; ``more`` are further columns of its line."""
         work()
-        times, ratios = [], []
+        times: list[float] = []
+        ratios: list[float] = []
         start = time.perf_counter()
         while len(times) < self.rounds:
             before = self._clock(self._product)

@@ -42,7 +42,7 @@ def test_depthwise_convolution(frames: int, padding: int) -> None:
 
 
 def test_an_unknown_backend_is_named() -> None:
-    with pytest.raises(ValueError, match="'fast' is unknown; choose one of fused, reference"):
+    with pytest.raises(ValueError, match="'fast' is unknown; choose one of fused, triton"):
         with ops.use("fast"):
             pass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from zipformer import ops
 from zipformer.nn.dropout import keep_sequences
 from zipformer.nn.gradients import limit_value
 from zipformer.nn.schedule import ScheduledFloat, scheduled
@@ -30,8 +31,7 @@ class BiasNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         log_scale = limit_value(self.log_scale, -1.5, 1.5, self.training)
-        inverse_rms = (x - self.bias).square().mean(-1, keepdim=True).rsqrt()
-        return x * (inverse_rms * log_scale.exp())
+        return ops.bias_norm(x, self.bias, log_scale)
 
 
 class Bypass(nn.Module):

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zipformer import ops
 from zipformer.nn.gradients import chance
 from zipformer.nn.schedule import ScheduledFloat, scheduled
 
@@ -109,7 +110,11 @@ class _BalancerFunction(torch.autograd.Function):
         x, valid = ctx.saved_tensors
         (min_mean, max_mean, min_rms, max_rms), module = ctx.settings
         grad_scale, channel_dim = module.grad_scale, module.channel_dim
-        mean, square = (t.double() for t in _moments(x, valid, channel_dim))  # (C,) each
+        x, grad = x.movedim(channel_dim, -1), grad.movedim(channel_dim, -1)
+        if valid is not None:
+            valid = valid.movedim(channel_dim, -1).expand(*x.shape[:-1], 1).flatten()
+        moments = ops.channel_moments(x.reshape(-1, x.shape[-1]), valid)
+        mean, square = (t.double() for t in moments)  # (C,) each
         # A channel that is constant has no more than rounding errors for a variance.
         variance = (square - mean * mean).clamp(min=_TINY).maximum(1e-7 * square)
         std, rms = variance.sqrt(), square.clamp(min=_TINY).sqrt()
@@ -122,27 +127,7 @@ class _BalancerFunction(torch.autograd.Function):
         b = r_sign / rms.square() - m_sign * m / variance
         module.pushes = size = (a * a + b * b * variance).sqrt().clamp(min=_TINY)
         a, b = (a - b * mean) * grad_scale / size, b * grad_scale / size
-        shape = [1] * x.ndim
-        shape[channel_dim] = -1
-        push = torch.addcmul(a.view(shape).to(x.dtype), x, b.view(shape).to(x.dtype))
-        return torch.addcmul(grad, grad.abs(), push.to(grad.dtype)), None, None, None
-
-
-def _moments(x: Tensor, valid: Tensor | None, channel_dim: int) -> tuple[Tensor, Tensor]:
-    """Mean and mean square per channel over the valid positions, float32."""
-    x = x.float()
-    dims = [d for d in range(x.ndim) if d != channel_dim % x.ndim]
-    if valid is None:
-        count = x.numel() / x.shape[channel_dim]
-        return x.mean(dims), torch.linalg.vector_norm(x, dim=dims).square() / count
-    positions = [1 if d == channel_dim % x.ndim else s for d, s in enumerate(x.shape)]
-    weight = valid.expand(positions).float()
-    weight = weight / weight.sum().clamp(min=1.0)
-    if channel_dim in (-1, x.ndim - 1):  # a vector-matrix product is the fastest weighted sum
-        weight, x = weight.reshape(-1), x.reshape(-1, x.shape[-1])
-        return weight @ x, weight @ x.square()
-    weighted = x * weight
-    return weighted.sum(dims), (weighted * x).sum(dims)
+        return ops.balance(grad, x, a, b).movedim(-1, channel_dim), None, None, None
 
 
 class Whiten(nn.Module):

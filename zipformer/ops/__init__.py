@@ -1,7 +1,9 @@
 """Operations with more than one implementation; the only place that knows about backends.
 
-Every operation has a plain PyTorch reference. Which one runs is decided once, from the environment
-variable ``ZIPFORMER_OPS`` (``reference`` or ``fused``), and can be forced for a block of code::
+Every operation has a plain PyTorch reference. ``fused``, the default, is faster: on a CPU by other
+PyTorch code, on CUDA by Triton kernels where triton is installed. The environment variable
+``ZIPFORMER_OPS`` chooses ``reference``, ``fused`` or ``triton`` (kernels or an error), and so does,
+for a block of code::
 
     with ops.use("reference"):
         ...
@@ -9,23 +11,30 @@ variable ``ZIPFORMER_OPS`` (``reference`` or ``fused``), and can be forced for a
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 from torch import Tensor
 
 from zipformer.ops import band as _band
 from zipformer.ops import depthwise as _depthwise
-from zipformer.ops import lattice as _lattice
+from zipformer.ops import joiner as _joiner
+from zipformer.ops import moments as _moments
+from zipformer.ops import norm as _norm
+from zipformer.ops import recursion as _recursion
 from zipformer.ops import smoothed as _smoothed
 from zipformer.ops import swoosh as _swoosh
 
-BACKENDS = ("fused", "reference")
+BACKENDS = ("fused", "triton", "reference")
 _log = logging.getLogger(__name__)
 _forced: list[str] = []
 _default: str | None = None
+_has_triton: bool | None = None
 
 
 def backend() -> str:
@@ -59,12 +68,48 @@ def use(name: str) -> Iterator[None]:
 
 def swoosh_l(x: Tensor) -> Tensor:
     """SwooshL, elementwise; the activation of feed-forward modules."""
-    return _swoosh_function()(x, *_swoosh.LEFT)
+    return _swoosh_with(x, *_swoosh.LEFT)
 
 
 def swoosh_r(x: Tensor) -> Tensor:
     """SwooshR, elementwise; the activation of convolution modules."""
-    return _swoosh_function()(x, *_swoosh.RIGHT)
+    return _swoosh_with(x, *_swoosh.RIGHT)
+
+
+def bias_norm(x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
+    """BiasNorm, x / rms(x - bias) * exp(log_scale).
+
+    Args:
+        x: (..., C).
+        bias: (C,).
+        log_scale: Scalar.
+    """
+    return (_triton(x) or _norm).bias_norm(x, bias, log_scale)
+
+
+def channel_moments(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and mean square of each channel.
+
+    Args:
+        x: (M, C).
+        valid: (M,) bool, positions to look at; None for all.
+
+    Returns:
+        Twice (C,), in float32.
+    """
+    return (_triton(x) or _moments).channel_moments(x, valid)
+
+
+def balance(grad: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """grad + |grad| (a + b x).
+
+    Args:
+        grad: (..., C).
+        x: (..., C).
+        a: (C,).
+        b: (C,).
+    """
+    return (_triton(x) or _moments).balance(grad, x, a, b)
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
@@ -79,8 +124,8 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int)
     Returns:
         (N, T + 2 padding - k + 1, D).
     """
-    fused = backend() == "fused"
-    run = _depthwise.depthwise_fused if fused else _depthwise.depthwise_reference
+    plain = backend() == "reference"
+    run = _depthwise.depthwise_reference if plain else _depthwise.depthwise_fused
     return run(x, weight, bias, padding)
 
 
@@ -100,8 +145,8 @@ def smoothed_arcs(
     Returns:
         Tokens (B, T, U) and blanks (B, T, U + 1).
     """
-    fused = backend() == "fused"
-    run = _smoothed.smoothed_fused if fused else _smoothed.smoothed_reference
+    plain = backend() == "reference"
+    run = _smoothed.smoothed_reference if plain else _smoothed.smoothed_fused
     return run(am, lm, symbols, lm_scale, am_scale, blank)
 
 
@@ -121,7 +166,8 @@ def lattice(
     Returns:
         (B,), and probabilities shaped like ``px`` and ``py``.
     """
-    return _lattice.lattice(px, py, boundary, regular)
+    run = (_triton(px) or _recursion).lattice
+    return run(px, py, boundary, regular)
 
 
 def band_lattice(
@@ -140,11 +186,74 @@ def band_lattice(
     Returns:
         (B,), and probabilities (B, T, S) twice.
     """
-    return _band.band_lattice(token, blank, begin, boundary, regular, rows)
+    run = (_triton(token) or _band).band_lattice
+    return run(token, blank, begin, boundary, regular, rows)
 
 
-def _swoosh_function() -> Callable[[Tensor, float, float], Tensor]:
-    return _swoosh.swoosh_fused if backend() == "fused" else _swoosh.swoosh_reference
+def join(am: Tensor, lm: Tensor, kept: Tensor) -> Tensor:
+    """tanh(am + lm) in the cells that are kept, without autograd.
+
+    Args:
+        am: (B, T, D).
+        lm: (B, U + 1, D).
+        kept: (B, T, S) row numbers, consecutive along S.
+
+    Returns:
+        (B T S, D).
+    """
+    return (_triton(am) or _joiner).join(am, lm, kept)
+
+
+def unjoin(grad: Tensor, hidden: Tensor, kept: Tensor, lm_grad: Tensor) -> Tensor:
+    """Gradients by the inputs of ``join``.
+
+    Args:
+        grad: (B T S, D), by its output.
+        hidden: (B T S, D), its output.
+        kept: (B, T, S).
+        lm_grad: (B, U + 1, D); the gradient by ``lm`` is added to it.
+
+    Returns:
+        (B, T, D), the gradient by ``am``, in the type of ``lm_grad``.
+    """
+    run = (_triton(hidden) or _joiner).unjoin
+    return run(grad, hidden, kept, lm_grad)
+
+
+def arcs(logits: Tensor, next_token: Tensor, blank: int) -> _joiner.Arcs:
+    """Log-probabilities of the next token and of the blank in each cell, without autograd.
+
+    Args:
+        logits: (N, V); they may be overwritten.
+        next_token: (N,) int64.
+        blank: Id of the blank.
+
+    Returns:
+        An object with ``token`` and ``blank`` (N,), and ``gradient(token_grad, blank_grad)``, which
+        gives the gradient by the logits.
+    """
+    return (_triton(logits) or _joiner).Arcs(logits, next_token, blank)
+
+
+def _swoosh_with(x: Tensor, shift: float, offset: float) -> Tensor:
+    if (triton := _triton(x)) is not None:
+        return triton.swoosh(x, shift, offset)
+    plain = backend() == "reference"
+    return (_swoosh.swoosh_reference if plain else _swoosh.swoosh_fused)(x, shift, offset)
+
+
+def _triton(x: Tensor) -> ModuleType | None:
+    """The kernels, if they are to work on ``x``."""
+    global _has_triton
+    name = backend()
+    if name == "reference" or (name == "fused" and not x.is_cuda):
+        return None
+    if _has_triton is None:
+        _has_triton = importlib.util.find_spec("triton") is not None
+        _log.info("triton kernels: %s", "in use" if _has_triton else "triton is not installed")
+    if not _has_triton and name == "fused":
+        return None
+    return importlib.import_module("zipformer.ops.on_cuda")
 
 
 def _known(name: str) -> str:

@@ -1,6 +1,6 @@
 """Forward-backward over the band that pruning leaves of a transducer lattice.
 
-At any step (see ``zipformer.ops.lattice``) an alignment can be in S neighbouring rows at most. So
+At any step (see ``zipformer.ops.recursion``) an alignment can be in S neighbouring rows at most. So
 S + 1 columns are enough, row r in column r modulo S + 1: before the band comes to a row whose
 column has been used, the old row has lost its arcs, and with them its score.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zipformer.ops.lattice import NEVER, probability, scan, wait_at_end, wide
+from zipformer.ops.recursion import NEVER, probability, scan, wait_at_end, wide
 
 
 def band_lattice(
@@ -39,7 +39,8 @@ def band_lattice(
     num_tokens, num_frames = boundary[:, 2:3], boundary[:, 3:]
     frame = torch.arange(frames, device=token.device).repeat_interleave(kept)  # (T S,)
     row = (begin.unsqueeze(2) + torch.arange(kept, device=token.device)).flatten(1)  # (B, T S)
-    late = frame >= num_frames
+    ends_inside = _ends_inside(begin, num_tokens, num_frames, kept - skew)
+    late = (frame >= num_frames) | ~ends_inside
     token = token.flatten(1).masked_fill(late | (row >= num_tokens), NEVER)
     blank = blank.flatten(1).masked_fill(late | (row > num_tokens), NEVER)
 
@@ -63,6 +64,7 @@ def band_lattice(
     scores = scan(arcs, last[batch:], ring=True)  # (2 B, N + 1, S + 2)
 
     total = scores[torch.arange(batch, device=token.device), -1, last[:batch] + 1]
+    total = total.masked_fill(~ends_inside.squeeze(1), NEVER)
     width = columns + 1
     alpha, beta = scores.view(2, batch, (steps + 1) * width)
     alpha = alpha.gather(1, step * width + here + 1)
@@ -76,3 +78,15 @@ def band_lattice(
         probability((behind_token + token).add_(alpha), token.dtype).view(shape),
         probability((behind_blank + blank).add_(alpha), blank.dtype).view(shape),
     )
+
+
+def _ends_inside(begin: Tensor, num_tokens: Tensor, num_frames: Tensor, reach: int) -> Tensor:
+    """Whether the last row can be reached from the last frame's band, (B, 1) bool.
+
+    If not, another row may stand in its column.
+    """
+    if begin.shape[1] == 0:
+        return num_tokens == 0
+    first = begin.gather(1, (num_frames - 1).clamp(min=0))
+    inside = (first <= num_tokens) & (num_tokens <= first + reach)
+    return torch.where(num_frames > 0, inside, num_tokens == 0)

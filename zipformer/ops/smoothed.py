@@ -2,12 +2,13 @@
 
 Each is a weighted sum, with the weights ``lm_scale``, ``am_scale`` and what is left to one, of
 
-    lm[r, v] - log sum_w exp(lm[r, w])                    the predictor alone
-    am[t, v] + log p[v] - log sum_w p[w] exp(am[t, w])    the encoder alone, p the mean of softmax(lm)
-    am[t, v] + lm[r, v] - log sum_w exp(am[t, w] + lm[r, w])                             both
+    lm[r, v] - log sum_w exp(lm[r, w])                          the predictor alone
+    am[t, v] + log p[v] - log sum_w p[w] exp(am[t, w])          the encoder alone
+    am[t, v] + lm[r, v] - log sum_w exp(am[t, w] + lm[r, w])    both
 
-with v the blank or the token of row r. The vocabulary is an axis of ``am`` and ``lm`` alone: the
-last sum is a matrix product of their exponentials, and so are its gradients.
+with v the blank or the token of row r, and p the mean of softmax(lm). The vocabulary is an axis of
+``am`` and ``lm`` alone: the last sum is a matrix product of their exponentials, and so are its
+gradients.
 
 Letters: B batch, U tokens, R = U + 1 rows, T frames, V vocabulary.
 """
