@@ -44,8 +44,13 @@ class ConvNeXt(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """(B, C, N + 6, F), valid (B, N, 1, 1) or None -> (B, N, F, C)."""
-        y = self.depthwise_conv(x).permute(0, 2, 3, 1)  # (B, N, F, C), a view in channels-last
-        y = F.linear(y, self.pointwise_conv1.weight.flatten(1), self.pointwise_conv1.bias)
+        depthwise, weight = self.depthwise_conv, self.pointwise_conv1.weight.flatten(1)
+        assert depthwise.bias is not None and self.pointwise_conv1.bias is not None
+        # The depthwise bias joins the pointwise one, which costs no pass over the image.
+        bias = self.pointwise_conv1.bias + weight @ depthwise.bias
+        y = F.conv2d(x, depthwise.weight, None, padding=depthwise.padding, groups=x.shape[1])
+        y = y.permute(0, 2, 3, 1)  # (B, N, F, C), a view in channels-last
+        y = F.linear(y, weight, bias)
         y = ops.swoosh_l(self.hidden_balancer(y, valid))
         y = F.linear(y, self.pointwise_conv2.weight.flatten(1), self.pointwise_conv2.bias)
         y = skip_sequences(y, float(self.skip_rate), self.training)
@@ -115,10 +120,9 @@ class Frontend(nn.Module):
         valid = self._valid(x, lengths, 7, 2)
         x = x if valid is None else x * valid
         before = self.initial_state(x.shape[0]).to(x.dtype) if state is None else state
-        x = torch.cat([before, x], dim=2)
-        new_state = x[:, :, chunk : chunk + REACH] if chunk is not None else before
-        if chunk is None:
-            x = F.pad(x, (0, 0, 0, REACH))
+        behind = [] if chunk is not None else [torch.zeros_like(before)]
+        x = torch.cat([before, x, *behind], dim=2)
+        new_state = before if chunk is None else x[:, :, chunk : chunk + REACH]
         valid = None if valid is None else valid[:, 0, : x.shape[2] - 2 * REACH]  # (B, N, 1)
         x = self.convnext(x, None if valid is None else valid.unsqueeze(-1)).flatten(2)
         # (B, N, F * C). The weight counts channels before bins, the image the other way round.
