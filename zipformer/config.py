@@ -35,6 +35,7 @@ class ContextConfig:
     curriculum_steps: int = 0  # steps until a curriculum offers the whole menu
     right_mode: Literal["masked", "windowed", "mixed"] = "masked"
     windowed_share: float = 0.5  # for "mixed": share of the steps that are windowed
+    max_window_ratio: float = 0.0  # most that (chunk + right) / chunk may be when windowed; 0 = any
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,11 @@ class RunConfig:
             raise ValueError("loss.ctc_scale > 0 needs model.ctc = true")
         if not 0.0 <= self.context.windowed_share <= 1.0:
             raise ValueError("context.windowed_share must lie between 0 and 1")
+        if 0.0 < self.context.max_window_ratio < 1.0 or self.context.max_window_ratio < 0.0:
+            raise ValueError(
+                f"context.max_window_ratio {self.context.max_window_ratio:g} is below 1, the ratio "
+                "without right context; use 1 or more, or 0 for no limit"
+            )
         self._check_contexts()
 
     def _check_contexts(self) -> None:

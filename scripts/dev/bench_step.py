@@ -37,6 +37,7 @@ TOY = ZipformerConfig(
     feedforward_dims=(128, 192, 256, 256, 256, 192),
 )
 CONTEXT = Context(32, 128)
+Work = Callable[[], None]
 
 
 def main() -> None:
@@ -71,7 +72,8 @@ def training_step(
     seconds: int,
     given: argparse.Namespace,
     precision: Precision,
-) -> Callable[[], None]:
+    context: Context = CONTEXT,
+) -> Work:
     device, mode = precision.device, given.right_mode
     model: nn.Module = Encoder(config).to(device).train()
     set_progress(model, 20000.0)
@@ -81,7 +83,7 @@ def training_step(
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with precision.autocast():
-            out, _ = model(features, lengths, CONTEXT, mode)
+            out, _ = model(features, lengths, context, mode)
         out.float().sum().backward()
         optimizer.step()
 
@@ -94,7 +96,7 @@ def inference(
     seconds: int,
     given: argparse.Namespace,
     precision: Precision,
-) -> Callable[[], None]:
+) -> Work:
     device, mode = precision.device, given.right_mode
     model = Encoder(config).to(device).eval()
     features, lengths = batch_of(batch, seconds, device)

@@ -109,7 +109,9 @@ def options(description: str) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="the first case of each kind only")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds of the first case of each kind"
+    )
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=12.0, help="at most, for a case")
@@ -122,7 +124,8 @@ def start(given: argparse.Namespace) -> Bench:
     torch.manual_seed(0)
     if given.threads:
         torch.set_num_threads(given.threads)
-    return Bench(given.device, given.rounds, given.seconds)
+    rounds = min(given.rounds, 3) if given.quick else given.rounds
+    return Bench(given.device, rounds, given.seconds)
 
 
 def _short(value: float | str) -> str:

@@ -187,3 +187,27 @@ def test_menu_that_the_encoder_cannot_compute_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=named):
         ContextSampler(replace(PAPER, **changes), ENCODER, 1)
+
+
+@pytest.mark.parametrize("policy", ["uniform", "continuous", "curriculum"])
+def test_window_ratio_is_kept_without_losing_right_context(policy: str) -> None:
+    free = replace(PAPER, policy=policy, curriculum_steps=10, right_mode="windowed")
+    limited = contexts(replace(free, max_window_ratio=3.0), draws=1000)
+    for context in limited:
+        ENCODER.check_context(context)
+        assert context.is_full or context.window <= 3.0 * context.chunk
+    before = Counter(c.right for c in contexts(free, draws=1000) if not c.is_full)
+    after = Counter(c.right for c in limited if not c.is_full)
+    assert after.keys() == before.keys()
+    cost = [c.window / c.chunk for c in contexts(free, draws=1000) if not c.is_full]
+    assert max(cost) > 3.0
+
+
+def test_window_ratio_leaves_masked_steps_alone() -> None:
+    masked = replace(PAPER, right_mode="masked")
+    assert contexts(masked) == contexts(replace(masked, max_window_ratio=1.0))
+
+
+def test_without_an_affordable_chunk_the_step_is_full() -> None:
+    config = replace(PAPER, chunk=(32,), right=(256,), right_mode="windowed", max_window_ratio=2.0)
+    assert contexts(config, draws=5) == [Context.full()] * 5

@@ -26,6 +26,10 @@ class ContextSampler:
     - ``curriculum``: like uniform, from menus that grow over ``curriculum_steps`` from the easiest
       entry (unlimited, then the largest) to the whole menu; right context begins with its largest.
 
+    A windowed step computes every frame (chunk + right) / chunk times. Where that is more than
+    ``max_window_ratio``, another chunk is drawn from those that keep it, so that neither memory nor
+    the time of a step has to be planned for the worst pair of the menus.
+
     Args:
         config: The menus.
         encoder: Whose limits every context must keep.
@@ -61,7 +65,8 @@ class ContextSampler:
             context = self._continuous(generator)
         else:
             context = Context(*(_choose(menu, generator) for menu in self._menus(step)))
-        return context, self._mode(generator)
+        mode = self._mode(generator)
+        return self._affordable(context, generator) if mode == "windowed" else context, mode
 
     def _menus(self, step: int) -> list[Sequence[int]]:
         menus: list[Sequence[int]] = [self.config.chunk, self.config.left, self.config.right]
@@ -81,6 +86,25 @@ class ContextSampler:
             left = _choose(lefts, generator)
         right = _choose(range(0, max(self.config.right) + 1, self.unit), generator)
         return Context(chunk, left, right)
+
+    def _affordable(self, context: Context, generator: torch.Generator) -> Context:
+        """The context, or another chunk with the same left and right that costs less."""
+        limit = self.config.max_window_ratio
+        if limit == 0.0 or context.is_full or context.window <= limit * context.chunk:
+            return context
+        continuous = self.config.policy == "continuous"
+        chunks = [
+            chunk
+            for chunk in (self.chunks if continuous else self.config.chunk)
+            if chunk == UNLIMITED
+            or (chunk + context.right <= limit * chunk and self._fits(chunk, context.left))
+        ]
+        if not chunks:
+            return Context.full()
+        return Context(_choose(chunks, generator), context.left, context.right)
+
+    def _fits(self, chunk: int, left: int) -> bool:
+        return left == UNLIMITED or (left % chunk == 0 and left >= self._lowest_left(chunk))
 
     def _lowest_left(self, chunk: int) -> int:
         return -(-self.min_left // chunk) * chunk
