@@ -159,6 +159,25 @@ def test_the_logits_never_exist_at_once() -> None:
     assert largest["fused"] <= logits // 3
 
 
+def test_no_frames_at_all() -> None:
+    """Nothing to emit is certain then, and anything else impossible."""
+    losses = []
+    for num_tokens in (0, 2):
+        boundary = torch.tensor([[0, 0, num_tokens, 0]])
+        losses.append(
+            pruned_joiner_loss(
+                torch.randn(1, 0, DIM),
+                torch.randn(1, 3, DIM),
+                nn.Linear(DIM, 5),
+                torch.tensor([[1, 2]]),
+                torch.zeros(1, 0, 2, dtype=torch.long),
+                boundary,
+                reduction="sum",
+            )
+        )
+    assert [x.item() for x in losses] == [0.0, torch.inf]
+
+
 def test_ranges_that_no_alignment_can_follow_are_refused() -> None:
     case = Case()
     case.ranges = case.ranges.flip(1)

@@ -52,3 +52,19 @@ def test_a_backend_is_forced_for_a_block_only() -> None:
     with ops.use("reference"):
         assert ops.backend() == "reference"
     assert ops.backend() == before
+
+
+@pytest.mark.parametrize("taps", [3, 5, 7])
+def test_depthwise_images_and_their_gradients(taps: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 11, 6, dtype=torch.float64).to(memory_format=torch.channels_last)
+    x.requires_grad_()
+    weight = torch.randn(4, 1, taps, taps, dtype=torch.float64, requires_grad=True)
+    results = {}
+    for backend in ("fused", "reference"):
+        with ops.use(backend):
+            y = ops.depthwise_conv2d(x, weight)
+        results[backend] = [y, *torch.autograd.grad((y * y.detach().cos()).sum(), (x, weight))]
+    assert results["fused"][0].shape == (2, 4, 11 - taps + 1, 6)
+    for a, b in zip(results["fused"], results["reference"], strict=True):
+        torch.testing.assert_close(a, b)

@@ -18,7 +18,9 @@ from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked
 from zipformer.losses.lattice import band_sum
 from zipformer.losses.pruned import prune, pruned_transducer_loss
 
-LOGITS_AT_ONCE = 6_000_000  # as many as are worked on together, if one utterance has no more
+# As many logits are worked on together, if one utterance has no more: what stays near the cache of
+# a CPU, and what keeps a GPU busy.
+LOGITS_AT_ONCE = {"cpu": 6_000_000, "cuda": 100_000_000}
 TILES = 3  # at least, if there are as many utterances
 
 
@@ -107,7 +109,7 @@ class _JoinedLoss(torch.autograd.Function):
             next_token = rows.unsqueeze(1).expand(-1, frames, -1).gather(2, kept).flatten()
             hidden = ops.join(am[part, :frames], lm[part], kept)  # (b T S, D)
             logits = torch.addmm(narrow_bias, hidden, narrow.t())  # (b T S, V)
-            cells = ops.arcs(at_least_float(logits), next_token, blank)
+            cells = ops.arcs(logits, next_token, blank)
             del logits
             arcs = cells.token.view(kept.shape), cells.blank.view(kept.shape)
             with torch.set_grad_enabled(with_grad):  # two small tensors; the rest is written out
@@ -134,7 +136,8 @@ class _JoinedLoss(torch.autograd.Function):
 def _tiles(boundary: Tensor, ranges: Tensor, vocab_size: int) -> Iterator[tuple[slice, int]]:
     """Groups of utterances, and the frames of the longest in each."""
     batch, frames, kept = ranges.shape
-    size = min(LOGITS_AT_ONCE // max(1, frames * kept * vocab_size), -(-batch // TILES))
+    most = LOGITS_AT_ONCE.get(boundary.device.type, LOGITS_AT_ONCE["cpu"])
+    size = min(most // max(1, frames * kept * vocab_size), -(-batch // TILES))
     for start in range(0, batch, max(1, size)):
         part = slice(start, start + max(1, size))
         # On a GPU, to ask for the longest would be to wait for it.

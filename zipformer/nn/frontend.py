@@ -48,7 +48,7 @@ class ConvNeXt(nn.Module):
         assert depthwise.bias is not None and self.pointwise_conv1.bias is not None
         # The depthwise bias joins the pointwise one, which costs no pass over the image.
         bias = self.pointwise_conv1.bias + weight @ depthwise.bias
-        y = F.conv2d(x, depthwise.weight, None, padding=depthwise.padding, groups=x.shape[1])
+        y = ops.depthwise_conv2d(x, depthwise.weight)
         y = y.permute(0, 2, 3, 1)  # (B, N, F, C), a view in channels-last
         y = F.linear(y, weight, bias)
         y = ops.swoosh_l(self.hidden_balancer(y, valid))

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from zipformer.ops import band as _band
 from zipformer.ops import depthwise as _depthwise
+from zipformer.ops import depthwise2d as _depthwise2d
 from zipformer.ops import joiner as _joiner
 from zipformer.ops import moments as _moments
 from zipformer.ops import norm as _norm
@@ -127,6 +128,21 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int)
     plain = backend() == "reference"
     run = _depthwise.depthwise_reference if plain else _depthwise.depthwise_fused
     return run(x, weight, bias, padding)
+
+
+def depthwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
+    """Depthwise convolution of images, padded along frequency and not along time.
+
+    Args:
+        x: (N, C, H, W), best in channels-last memory.
+        weight: (C, 1, k, k), k odd.
+
+    Returns:
+        (N, C, H - k + 1, W).
+    """
+    plain = backend() == "reference"
+    run = _depthwise2d.depthwise2d_reference if plain else _depthwise2d.depthwise2d_fused
+    return run(x, weight)
 
 
 def smoothed_arcs(

@@ -13,7 +13,7 @@ from torch import Tensor
 def join(am: Tensor, lm: Tensor, kept: Tensor) -> Tensor:
     """(B, T, D), (B, U + 1, D), rows (B, T, S) -> tanh of the sums, (N, D)."""
     hidden = (2.0 * lm).flatten(0, 1).index_select(0, _row_index(kept, lm.shape[1]))
-    hidden.view(*kept.shape, -1).add_((2.0 * am).unsqueeze(2))
+    hidden.view(*kept.shape, lm.shape[2]).add_((2.0 * am).unsqueeze(2))
     # tanh(x) = 2 sigmoid(2 x) - 1; on a CPU torch's sigmoid takes a sixth of the time of its tanh.
     return hidden.sigmoid_().mul_(2.0).sub_(1.0)
 
@@ -33,14 +33,14 @@ def unjoin(grad: Tensor, hidden: Tensor, kept: Tensor, lm_grad: Tensor) -> Tenso
     grad = torch.ops.aten.tanh_backward(grad, hidden)
     index = _row_index(kept, lm_grad.shape[1])
     lm_grad.flatten(0, 1).index_add_(0, index, grad.to(lm_grad.dtype))
-    return grad.view(*kept.shape, -1).sum(dim=2, dtype=lm_grad.dtype)
+    return grad.view(*kept.shape, grad.shape[1]).sum(dim=2, dtype=lm_grad.dtype)
 
 
 class Arcs:
     """Log-softmax of cells at two ids, the next token and the blank, and its gradient.
 
     Args:
-        logits: (N, V) in float32 or more; not needed any more afterwards.
+        logits: (N, V); half precision is taken to float32. Not needed any more afterwards.
         next_token: (N,) int64.
         blank: Id of the blank.
 
@@ -49,6 +49,7 @@ class Arcs:
     """
 
     def __init__(self, logits: Tensor, next_token: Tensor, blank: int) -> None:
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         # Softmax is the fastest way over the vocabulary; its largest probability is in [1 / V, 1],
         # so that it loses no digits to take the normalizer from that.
         self._probs = logits.softmax(dim=1)
