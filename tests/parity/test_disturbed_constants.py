@@ -40,8 +40,8 @@ CONSTANTS = {
     "edge_scale": ("nn/convolution.py", "scale = 1.0 + F.pad", "scale = 1.001 + F.pad"),
     "frontend_reach": (
         "nn/frontend.py",
-        "F.pad(x, (0, 0, 0, REACH))",
-        "F.pad(x, (0, 0, 0, REACH), value=1.0)",
+        "[torch.zeros_like(before)]",
+        "[torch.ones_like(before)]",
     ),
     "right_context": ("masks.py", "start + chunk + right", "start + chunk + right - 1"),
     "left_context": ("masks.py", "frame >= start - left", "frame >= start - left + 1"),
