@@ -21,4 +21,4 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _BYTES)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _BYTES - 1)
+        mallopt(_M_TRIM_THRESHOLD, -1)  # never
