@@ -21,7 +21,7 @@ from zipformer.losses.pruned import prune, pruned_transducer_loss
 # As many logits are worked on together, if one utterance has no more: what stays near the cache of
 # a CPU, and what keeps a GPU busy.
 LOGITS_AT_ONCE = {"cpu": 6_000_000, "cuda": 100_000_000}
-TILES = 3  # at least, if there are as many utterances
+TILES = 4  # at least, if there are as many utterances
 
 
 def pruned_joiner_loss(
@@ -120,17 +120,21 @@ class _JoinedLoss(torch.autograd.Function):
                 continue
             arc_grads = (boost * x.flatten() for x in torch.autograd.grad(total, arcs))
             grad = cells.gradient(*arc_grads).to(am.dtype)
+            del cells
             weight_grad += grad.t() @ hidden
             bias_grad += grad.sum(dim=0, dtype=bias_grad.dtype)
-            am_grad[part, :frames] = ops.unjoin(grad @ narrow, hidden, kept, lm_grad[part])
+            hidden_grad = grad @ narrow
+            del grad
+            am_grad[part, :frames] = ops.unjoin(hidden_grad, hidden, kept, lm_grad[part])
         if with_grad:
-            ctx.save_for_backward(*(x / boost for x in (am_grad, lm_grad, weight_grad, bias_grad)))
+            ctx.boost = boost
+            ctx.save_for_backward(am_grad, lm_grad, weight_grad, bias_grad)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(x * grad for x in ctx.saved_tensors), *[None] * 5
+        return *(x * (grad / ctx.boost) for x in ctx.saved_tensors), *[None] * 5
 
 
 def _tiles(boundary: Tensor, ranges: Tensor, vocab_size: int) -> Iterator[tuple[slice, int]]:
