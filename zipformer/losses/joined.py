@@ -20,7 +20,7 @@ from zipformer.losses.pruned import prune, pruned_transducer_loss
 
 # As many logits are worked on together, if one utterance has no more: what stays near the cache of
 # a CPU, and what keeps a GPU busy.
-LOGITS_AT_ONCE = {"cpu": 6_000_000, "cuda": 100_000_000}
+LOGITS_AT_ONCE = {"cpu": 4_000_000, "cuda": 100_000_000}
 TILES = 4  # at least, if there are as many utterances
 
 
