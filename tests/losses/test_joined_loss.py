@@ -159,6 +159,16 @@ def test_the_logits_never_exist_at_once() -> None:
     assert largest["fused"] <= logits // 3
 
 
+def test_validation_computes_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case()
+    wanted = case().detach()
+    monkeypatch.setattr(ops, "unjoin", None)
+    with torch.no_grad():
+        assert torch.equal(case(), wanted)
+    with pytest.raises(TypeError):
+        case()
+
+
 def test_no_frames_at_all() -> None:
     """Nothing to emit is certain then, and anything else impossible."""
     losses = []

@@ -67,10 +67,10 @@ def pruned_joiner_loss(
             )
     sizes = (am.shape[0], symbols.shape[1], am.shape[1], output.out_features)
     symbols, boundary = checked_lattice(symbols, boundary, sizes, rnnt_type, blank)
+    inputs = am, lm, output.weight, output.bias
+    with_grad = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
     with torch.autocast(am.device.type, enabled=False):
-        total = _JoinedLoss.apply(
-            am, lm, output.weight, output.bias, symbols, ranges, boundary, blank, rnnt_type
-        )
+        total = _JoinedLoss.apply(*inputs, symbols, ranges, boundary, blank, rnnt_type, with_grad)
     return total / max(am.shape[0], 1) if reduction == "mean" else total
 
 
@@ -93,10 +93,10 @@ class _JoinedLoss(torch.autograd.Function):
         boundary: Tensor,
         blank: int,
         rnnt_type: RnntType,
+        with_grad: bool,
     ) -> Tensor:
         narrow, narrow_bias = weight.to(am.dtype), bias.to(am.dtype)
         loss = at_least_float(am.new_zeros(()))
-        with_grad = any(ctx.needs_input_grad)
         if with_grad:
             am_grad, lm_grad, weight_grad, bias_grad = (
                 torch.zeros_like(x, dtype=loss.dtype) for x in (am, lm, weight, bias)
@@ -134,7 +134,7 @@ class _JoinedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(x * (grad / ctx.boost) for x in ctx.saved_tensors), *[None] * 5
+        return *(x * (grad / ctx.boost) for x in ctx.saved_tensors), *[None] * 6
 
 
 def _tiles(boundary: Tensor, ranges: Tensor, vocab_size: int) -> Iterator[tuple[slice, int]]:
