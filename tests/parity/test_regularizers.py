@@ -61,7 +61,7 @@ def test_bias_norm(data: dict[str, Tensor]) -> None:
     assert relative_error(norm.log_scale.grad, data["biasnorm.grad_log_scale"]) <= LOSS
 
 
-@pytest.mark.parametrize("backend", ops.BACKENDS)
+@pytest.mark.parametrize("backend", ["fused", "reference"])
 def test_swoosh(data: dict[str, Tensor], backend: str) -> None:
     with ops.use(backend):
         assert relative_error(ops.swoosh_l(data["swoosh.x"]), data["swoosh.l"]) <= LOSS

@@ -269,7 +269,13 @@ def _triton(x: Tensor) -> ModuleType | None:
         _log.info("triton kernels: %s", "in use" if _has_triton else "triton is not installed")
     if not _has_triton and name == "fused":
         return None
-    return importlib.import_module("zipformer.ops.on_cuda")
+    on_cuda = importlib.import_module("zipformer.ops.on_cuda")
+    if not (x.is_cuda or on_cuda.INTERPRETED):
+        raise ValueError(
+            f"ops backend 'triton' was asked for, but a tensor is on {x.device}: it needs a CUDA "
+            "device; set ZIPFORMER_OPS=fused, or TRITON_INTERPRET=1 to run the kernels slowly"
+        )
+    return on_cuda
 
 
 def _known(name: str) -> str:

@@ -11,8 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from triton.runtime import JITFunction
 
 from zipformer.ops import kernels
+from zipformer.ops.kernels.swoosh import _swoosh_kernel
+
+INTERPRETED = not isinstance(_swoosh_kernel, JITFunction)  # then they run on CPU tensors as well
 
 
 class _Swoosh(torch.autograd.Function):

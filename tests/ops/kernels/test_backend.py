@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,3 +60,10 @@ def test_kernels_give_the_gradients_of_the_formulas(device: str) -> None:
     assert len(found) == len(wanted) > 50
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
+
+
+def test_kernels_asked_for_without_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cuda = importlib.import_module("zipformer.ops.on_cuda")
+    monkeypatch.setattr(on_cuda, "INTERPRETED", False)
+    with ops.use("triton"), pytest.raises(ValueError, match="set ZIPFORMER_OPS=fused"):
+        ops.swoosh_l(torch.zeros(2))
