@@ -68,8 +68,8 @@ class Layout:
         if context.is_full:
             return cls(1, num_frames, num_frames, 0, lengths, full=True)
         chunk, left, right = _at_50_hz(context)
-        if right == 0:  # both ways are exact: take the one with fewer keys to look at
-            windowed = left != UNLIMITED and left + chunk < num_frames
+        if right == 0:  # both ways are exact
+            windowed = _windows_are_cheaper(chunk, left, num_frames)
         if not windowed:
             sizes = (chunk, left, right)
             return cls(1, num_frames, num_frames, 0, lengths, mask_sizes=sizes)
@@ -199,6 +199,11 @@ class Layout:
     @staticmethod
     def _front(x: Tensor, size: int, state: Tensor | None) -> Tensor:
         return x.new_zeros(x.shape[0], size, x.shape[-1]) if state is None else state
+
+
+def _windows_are_cheaper(chunk: int, left: int, num_frames: int) -> bool:
+    """Whether windows have fewer keys to look at than a masked pass, where both give the same."""
+    return left != UNLIMITED and left + chunk < num_frames
 
 
 def _at_50_hz(context: Context) -> tuple[int, int, int]:
