@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zipformer.ops.recursion import NEVER, probability, scan, wait_at_end, wide
+from zipformer.ops.forward_backward import NEVER, forward_backward
 
 
 def band_lattice(
@@ -45,39 +45,22 @@ def band_lattice(
     blank = blank.flatten(1).masked_fill(late | (row > num_tokens), NEVER)
 
     # Where an arc stands: by its step, and by the column of the row that it comes to.
-    step = frame + skew * row
-    here, there = row % columns, (row + 1) % columns
-    back = (rows - 1 - row) % columns  # read from the end, where rows count from the last
-    forwards, backwards = step * columns, (steps - 1 - step) * columns
-    arcs = token.new_full((2, 2 * batch, steps * columns), NEVER, dtype=wide(token))
-    (enter, enter_reversed), (stay, stay_reversed) = arcs.view(2, 2, batch, steps * columns)
-    for plane, index, log_prob in (
-        (stay, forwards + here, blank),
-        (stay_reversed, backwards + back, blank),
-        (enter, forwards + there, token),
-        (enter_reversed, backwards + back, token),
-    ):
-        plane.scatter_(1, index, log_prob.to(arcs.dtype))
-    arcs = arcs.view(2, 2 * batch, steps, columns)
-    last = torch.cat([num_tokens, rows - 1 - num_tokens]).squeeze(1) % columns
-    wait_at_end(arcs, (num_frames + skew * num_tokens).squeeze(1), last)
-    scores = scan(arcs, last[batch:], ring=True)  # (2 B, N + 1, S + 2)
+    step = (frame + skew * row) * columns
+    here, there = step + row % columns, step + (row + 1) % columns
+    arcs = token.new_full((2, batch, steps * columns), NEVER)
+    arcs[0].scatter_(1, there, token)
+    arcs[1].scatter_(1, here, blank)
+    arcs = arcs.view(2, batch, steps, columns)
+    last = (num_tokens % columns).squeeze(1)
+    num_steps = (num_frames + skew * num_tokens).squeeze(1)
+    total, occupied = forward_backward(arcs, num_steps, last, ring=True)
 
-    total = scores[torch.arange(batch, device=token.device), -1, last[:batch] + 1]
     total = total.masked_fill(~ends_inside.squeeze(1), NEVER)
-    width = columns + 1
-    alpha, beta = scores.view(2, batch, (steps + 1) * width)
-    alpha = alpha.gather(1, step * width + here + 1)
-    alpha -= total.masked_fill(total == NEVER, 0.0)[:, None]
-    behind_blank = beta.gather(1, (steps - 1 - step) * width + back + 1)
-    before = (rows - 2 - row) % columns
-    behind_token = beta.gather(1, (steps - 1 - step) * width + before + 1)
-    shape = batch, frames, kept
-    return (
-        total.to(token.dtype),
-        probability((behind_token + token).add_(alpha), token.dtype).view(shape),
-        probability((behind_blank + blank).add_(alpha), blank.dtype).view(shape),
+    token_occupied, blank_occupied = (
+        plane.view(batch, steps * columns).gather(1, index).view(batch, frames, kept)
+        for plane, index in zip(occupied, (there, here), strict=True)
     )
+    return total, token_occupied, blank_occupied
 
 
 def _ends_inside(begin: Tensor, num_tokens: Tensor, num_frames: Tensor, reach: int) -> Tensor:
