@@ -23,6 +23,7 @@ from scripts.dev import measure
 from zipformer.context import Context
 from zipformer.nn.config import ZipformerConfig
 from zipformer.nn.encoder import Encoder
+from zipformer.nn.regularizers import settle_whitening
 from zipformer.nn.schedule import set_progress
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.optim import ScaledAdam
@@ -85,6 +86,7 @@ def training_step(
         with precision.autocast():
             out, _ = model(features, lengths, context, mode)
         out.float().sum().backward()
+        settle_whitening(model)
         optimizer.step()
 
     return step

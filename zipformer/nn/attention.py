@@ -125,7 +125,7 @@ class AttentionWeights(nn.Module):
             encoded = self.linear_pos(positions)  # (S + W, H P)
             encoded = encoded.view(positions.shape[0], self.num_heads, -1)
             by_offset = torch.matmul(self._by_head(pos_query), encoded.permute(1, 2, 0))
-            scores = scores + relative_shift(by_offset, key.shape[2])
+            scores += relative_shift(by_offset, key.shape[2])
         if self.training and chance(0.1):
             scores = penalize_large(scores, limit=25.0, penalty=1e-4)
         scores = scores.masked_fill(~layout.attention_mask, torch.finfo(scores.dtype).min)

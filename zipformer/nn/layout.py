@@ -16,8 +16,9 @@ Letters: B batch, K windows, W frames of a window, C chunk, L left context, S = 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,22 @@ from torch import Tensor
 
 from zipformer import masks
 from zipformer.context import UNLIMITED, Context
+
+Value = TypeVar("Value")
+
+
+class _Lazy(Generic[Value]):
+    """An attribute that is computed when it is first asked for.
+
+    As functools.cached_property, whose lock torch.compile cannot see through.
+    """
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self.compute = compute
+
+    def __get__(self, layout: Any, owner: type) -> Value:
+        value = layout.__dict__[self.compute.__name__] = self.compute(layout)
+        return value
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ class Layout:
             else (sizes[0] // ds, sizes[1] // ds, sizes[2] // ds),
         )
 
-    @cached_property
+    @_Lazy
     def valid(self) -> Tensor | None:
         """(B, K, W, 1) bool, True where a frame belongs to the utterance; None if all do."""
         if self.lengths is None:
@@ -112,7 +129,7 @@ class Layout:
         frames = masks.valid_window_frames(self.lengths, self.num_windows, self.chunk, self.size)
         return frames.unsqueeze(-1)
 
-    @cached_property
+    @_Lazy
     def attention_mask(self) -> Tensor:
         """(B, K, 1, 1 or W, S) bool, broadcast over heads: which keys a query sees."""
         mask = self._keys()[:, :, None, None, :]
@@ -133,7 +150,7 @@ class Layout:
             return F.pad(before, (0, self.size), value=True)
         return torch.cat([before, self.valid.squeeze(-1)], dim=-1)
 
-    @cached_property
+    @_Lazy
     def convolution(self) -> Layout:
         """The layout that the convolution works in: the masked view is cut into its chunks."""
         if self.mask_sizes is None:

@@ -157,6 +157,7 @@ class Whiten(nn.Module):
         self.min_prob, self.max_prob = prob
         self.prob = self.max_prob
         self.grad_scale = grad_scale
+        self.acted: Tensor | None = None  # whether it acted, if it has looked since it was asked
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Returns ``x``, (..., C); ``valid`` as in ``Balancer``."""
@@ -164,9 +165,18 @@ class Whiten(nn.Module):
             return x
         return _WhitenFunction.apply(x, valid, self)
 
-    def observe(self, acted: bool) -> None:
-        """Looks less often while there is nothing to do."""
-        self.prob = self.max_prob if acted else self.min_prob
+
+def settle_whitening(model: nn.Module) -> None:
+    """Lets each Whiten inside ``model`` look less often while it finds nothing to do.
+
+    To be called after a backward pass: all are asked at once, so that a GPU is waited for once.
+    """
+    looked = {m: m.acted for m in model.modules() if isinstance(m, Whiten) and m.acted is not None}
+    if not looked:
+        return
+    for module, acted in zip(looked, torch.stack(list(looked.values())).tolist(), strict=True):
+        module.prob = module.max_prob if acted else module.min_prob
+        module.acted = None
 
 
 def whiten_probs(model: nn.Module) -> dict[str, float]:
@@ -211,13 +221,11 @@ class _WhitenFunction(torch.autograd.Function):
         x, valid = ctx.saved_tensors
         module = ctx.module
         metric, centred, slope = whitening_metric(x, valid, module.groups)
-        acted = bool(metric > float(module.limit))
-        module.observe(acted)
-        if not acted:
-            return grad, None, None
+        module.acted = metric > float(module.limit)
         penalty = torch.bmm(centred, slope).transpose(0, 1).reshape(x.shape)
         scale = module.grad_scale * grad.float().norm() / (penalty.norm() + _TINY)
-        return grad + (penalty * scale).to(grad.dtype), None, None
+        penalty = torch.where(module.acted, penalty * scale, 0.0)
+        return grad + penalty.to(grad.dtype), None, None
 
 
 def whitening_metric(x: Tensor, valid: Tensor | None, groups: int) -> tuple[Tensor, Tensor, Tensor]:

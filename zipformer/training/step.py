@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zipformer.data.sampler import Share
+from zipformer.nn.regularizers import settle_whitening
 from zipformer.training.distributed import Processes
 from zipformer.training.state import seed_step
 from zipformer.training.task import StepInfo, Task
@@ -174,6 +175,7 @@ class Updater:
                 with self.precision.autocast():
                     loss, info = self.task.loss(self.model, batch, step)
                 self.precision.scaler.scale(loss).backward()
+                settle_whitening(self.model)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
