@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zipformer.losses import joined, pruned, smoothed
 from zipformer.losses.checks import Backend, Reduction, RnntType
+from zipformer.losses.emission import PLAIN, Emission
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def _k2_backend() -> TransducerBackend:
         rnnt_type: RnntType = "regular",
         reduction: Reduction = "none",
         return_grad: bool = False,
+        emission: Emission = PLAIN,
     ) -> Any:
         return k2.rnnt_loss_smoothed(
             lm=lm.float(),
@@ -82,6 +84,7 @@ def _k2_backend() -> TransducerBackend:
             rnnt_type=rnnt_type,
             reduction=reduction,
             return_grad=return_grad,
+            delay_penalty=_delay_penalty(emission),
         )
 
     def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
@@ -100,6 +103,7 @@ def _k2_backend() -> TransducerBackend:
         blank: int = 0,
         rnnt_type: RnntType = "regular",
         reduction: Reduction = "none",
+        emission: Emission = PLAIN,
     ) -> Tensor:
         return k2.rnnt_loss_pruned(
             logits=logits.float(),
@@ -109,6 +113,7 @@ def _k2_backend() -> TransducerBackend:
             boundary=boundary,
             rnnt_type=rnnt_type,
             reduction=reduction,
+            delay_penalty=_delay_penalty(emission),
         )
 
     def pruned_joiner_loss(
@@ -121,14 +126,24 @@ def _k2_backend() -> TransducerBackend:
         blank: int = 0,
         rnnt_type: RnntType = "regular",
         reduction: Reduction = "none",
+        emission: Emission = PLAIN,
     ) -> Tensor:
         am, lm = prune(am, lm, ranges)
         logits = output((am + lm).tanh())
         with torch.autocast(logits.device.type, enabled=False):
             return pruned_transducer_loss(
-                logits, symbols, ranges, boundary, blank, rnnt_type, reduction
+                logits, symbols, ranges, boundary, blank, rnnt_type, reduction, emission
             )
 
     return TransducerBackend(
         smoothed_transducer_loss, prune_ranges, prune, pruned_transducer_loss, pruned_joiner_loss
     )
+
+
+def _delay_penalty(emission: Emission) -> float:
+    if emission.fastemit != 0.0:
+        raise ValueError(
+            "loss.backend = 'k2' has no FastEmit: use loss.backend = 'torch', or loss.fastemit = 0 "
+            "and loss.delay_penalty"
+        )
+    return emission.delay_penalty

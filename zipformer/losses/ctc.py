@@ -56,3 +56,32 @@ def ctc_loss(
         zero_infinity=True,
     )
     return reduce(loss, reduction)
+
+
+def ctc_consistency(one: Tensor, other: Tensor, lengths: Tensor) -> Tensor:
+    """(KL(one || other) + KL(other || one)) / 2 of each frame, the first of each pair as a target.
+
+    The consistency of CR-CTC (arXiv 2410.05101, section 3.2): no gradient flows into a target.
+
+    Args:
+        one, other: (B, T, V), log-probabilities of two views of the same utterances.
+        lengths: (B,) valid frames.
+
+    Returns:
+        A scalar, the sum over frames and utterances.
+
+    Raises:
+        ValueError: If shapes do not fit together.
+    """
+    if one.ndim != 3 or one.shape != other.shape or lengths.shape != one.shape[:1]:
+        raise ValueError(
+            f"log-probabilities must be (B, T, V) twice and lengths (B,), got {tuple(one.shape)}, "
+            f"{tuple(other.shape)} and {tuple(lengths.shape)}"
+        )
+    one, other = at_least_float(one), at_least_float(other)
+    padding = torch.arange(one.shape[1], device=one.device) >= lengths.to(one.device)[:, None]
+    apart = sum(
+        F.kl_div(student, target.detach(), reduction="none", log_target=True).sum(dim=2)
+        for target, student in ((one, other), (other, one))
+    )
+    return 0.5 * torch.as_tensor(apart).masked_fill(padding, 0.0).sum()

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from zipformer import ops
 from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice
+from zipformer.losses.emission import PLAIN, Emission
 from zipformer.losses.lattice import band_sum
 from zipformer.losses.pruned import prune, pruned_transducer_loss
 
@@ -34,6 +35,7 @@ def pruned_joiner_loss(
     blank: int = 0,
     rnnt_type: RnntType = "regular",
     reduction: Reduction = "none",
+    emission: Emission = PLAIN,
 ) -> Tensor:
     """The pruned loss of ``output(tanh(am + lm))`` on the cells that are kept.
 
@@ -51,6 +53,7 @@ def pruned_joiner_loss(
         blank: Id of the blank.
         rnnt_type: As in ``smoothed_transducer_loss``.
         reduction: As in ``smoothed_transducer_loss``.
+        emission: What favours early tokens.
 
     Returns:
         (B,) or a scalar.
@@ -63,14 +66,16 @@ def pruned_joiner_loss(
         logits = output(torch.tanh(am_kept + lm_kept))
         with torch.autocast(am.device.type, enabled=False):
             return pruned_transducer_loss(
-                logits, symbols, ranges, boundary, blank, rnnt_type, reduction
+                logits, symbols, ranges, boundary, blank, rnnt_type, reduction, emission
             )
     sizes = (am.shape[0], symbols.shape[1], am.shape[1], output.out_features)
     symbols, boundary = checked_lattice(symbols, boundary, sizes, rnnt_type, blank)
     inputs = am, lm, output.weight, output.bias
     with_grad = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
     with torch.autocast(am.device.type, enabled=False):
-        total = _JoinedLoss.apply(*inputs, symbols, ranges, boundary, blank, rnnt_type, with_grad)
+        total = _JoinedLoss.apply(
+            *inputs, symbols, ranges, boundary, blank, rnnt_type, emission, with_grad
+        )
     return total / max(am.shape[0], 1) if reduction == "mean" else total
 
 
@@ -93,6 +98,7 @@ class _JoinedLoss(torch.autograd.Function):
         boundary: Tensor,
         blank: int,
         rnnt_type: RnntType,
+        emission: Emission,
         with_grad: bool,
     ) -> Tensor:
         narrow, narrow_bias = weight.to(am.dtype), bias.to(am.dtype)
@@ -103,7 +109,7 @@ class _JoinedLoss(torch.autograd.Function):
             )
         # Half precision has no room for small gradients; the scaler of the loss comes later.
         boost = 256.0 if am.dtype == torch.float16 else 1.0
-        for part, frames in _tiles(boundary, ranges, weight.shape[0]):
+        for part, frames in tiles(boundary, ranges, weight.shape[0]):
             kept = ranges[part, :frames]  # (b, T, S)
             rows = F.pad(symbols[part], (0, 1), value=blank)  # what follows each row
             next_token = rows.unsqueeze(1).expand(-1, frames, -1).gather(2, kept).flatten()
@@ -114,7 +120,9 @@ class _JoinedLoss(torch.autograd.Function):
             arcs = cells.token.view(kept.shape), cells.blank.view(kept.shape)
             with torch.set_grad_enabled(with_grad):  # two small tensors; the rest is written out
                 arcs[0].requires_grad_(with_grad), arcs[1].requires_grad_(with_grad)
-                total = -band_sum(*arcs, kept, boundary[part], rnnt_type, rows.shape[1]).sum()
+                token = emission(arcs[0], boundary[part, 3])
+                log_probs = band_sum(token, arcs[1], kept, boundary[part], rnnt_type, rows.shape[1])
+                total = -log_probs.sum()
             loss += total.detach()
             if not with_grad:
                 continue
@@ -134,10 +142,10 @@ class _JoinedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(x * (grad / ctx.boost) for x in ctx.saved_tensors), *[None] * 6
+        return *(x * (grad / ctx.boost) for x in ctx.saved_tensors), *[None] * 7
 
 
-def _tiles(boundary: Tensor, ranges: Tensor, vocab_size: int) -> Iterator[tuple[slice, int]]:
+def tiles(boundary: Tensor, ranges: Tensor, vocab_size: int) -> Iterator[tuple[slice, int]]:
     """Groups of utterances, and the frames of the longest in each."""
     batch, frames, kept = ranges.shape
     most = LOGITS_AT_ONCE.get(boundary.device.type, LOGITS_AT_ONCE["cpu"])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice, reduce
+from zipformer.losses.emission import PLAIN, Emission
 from zipformer.losses.lattice import band_sum
 
 
@@ -104,6 +105,7 @@ def pruned_transducer_loss(
     blank: int = 0,
     rnnt_type: RnntType = "regular",
     reduction: Reduction = "none",
+    emission: Emission = PLAIN,
 ) -> Tensor:
     """Negative log-likelihood, summed over the alignments inside the kept band.
 
@@ -117,6 +119,7 @@ def pruned_transducer_loss(
         blank: Id of the blank.
         rnnt_type: As in ``smoothed_transducer_loss``.
         reduction: As in ``smoothed_transducer_loss``.
+        emission: What favours early tokens.
 
     Returns:
         (B,) or a scalar; +inf where the band holds no alignment.
@@ -138,6 +141,7 @@ def pruned_transducer_loss(
     rows = F.pad(symbols, (0, 1), value=blank).unsqueeze(1).expand(-1, frames, -1)
     token, no_token = _ArcLogProbs.apply(logits, rows.gather(2, ranges), blank)  # (B, T, S) each
 
+    token = emission(token, boundary[:, 3])
     total = band_sum(token, no_token, ranges, boundary, rnnt_type, rows.shape[2])
     return reduce(-total, reduction)
 

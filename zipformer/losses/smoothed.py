@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zipformer import ops
 from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice, reduce
+from zipformer.losses.emission import PLAIN, Emission
 from zipformer.losses.lattice import lattice_sum, tokens_first
 
 
@@ -28,6 +29,7 @@ def smoothed_transducer_loss(
     rnnt_type: RnntType = "regular",
     reduction: Reduction = "none",
     return_grad: bool = False,
+    emission: Emission = PLAIN,
 ) -> Tensor | tuple[Tensor, tuple[Tensor, Tensor]]:
     """Negative log-likelihood under an additive joiner, smoothed with its two halves.
 
@@ -51,6 +53,7 @@ def smoothed_transducer_loss(
             so with a blank after it).
         reduction: ``none``, ``sum`` or ``mean`` over the batch.
         return_grad: Whether to return the occupation probabilities as well.
+        emission: What favours early tokens.
 
     Returns:
         (B,) or a scalar, +inf where no alignment exists; with ``return_grad`` also
@@ -70,6 +73,7 @@ def smoothed_transducer_loss(
     with torch.autocast(am.device.type, enabled=False):
         am, lm = at_least_float(am), at_least_float(lm)
         px, py = ops.smoothed_arcs(am, lm, symbols, lm_scale, am_scale, blank)
+    px = emission(px, boundary[:, 3])
     total, px_grad, py_grad = lattice_sum(px, py, boundary, rnnt_type)
     loss = reduce(-total, reduction)
     return (loss, (tokens_first(px_grad, rnnt_type), py_grad.mT)) if return_grad else loss

@@ -13,6 +13,7 @@ from torch import Tensor
 from zipformer.heads.joiner import Joiner
 from zipformer.losses.backend import transducer_backend
 from zipformer.losses.checks import Backend, Reduction, RnntType
+from zipformer.losses.emission import PLAIN, Emission
 
 
 def transducer_losses(
@@ -31,6 +32,7 @@ def transducer_losses(
     backend: Backend = "torch",
     blank: int = 0,
     reduction: Reduction = "none",
+    emission: Emission = PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """Simple and pruned loss of a batch (arXiv 2206.13236).
 
@@ -52,6 +54,7 @@ def transducer_losses(
         backend: ``torch`` or ``k2``.
         blank: Id of the blank.
         reduction: As in ``smoothed_transducer_loss``; ``sum`` and ``mean`` need much less memory.
+        emission: What favours early tokens; k2 knows the delay penalty only.
 
     Returns:
         The simple and the pruned loss, two scalars or (B,) of each utterance; +inf where tokens and
@@ -77,6 +80,7 @@ def transducer_losses(
             rnnt_type=rnnt_type,
             reduction=reduction,
             return_grad=True,
+            emission=emission,
         )
     ranges = losses.prune_ranges(px_grad, py_grad, boundary, prune_range)
     pruned = losses.pruned_joiner_loss(
@@ -89,5 +93,6 @@ def transducer_losses(
         blank=blank,
         rnnt_type=rnnt_type,
         reduction=reduction,
+        emission=emission,
     )
     return simple, pruned
