@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from zipformer.context import Context, parse_contexts
+from zipformer.method import MethodConfig, check_method
 from zipformer.nn.config import ZipformerConfig
 
 
@@ -50,6 +51,8 @@ class LossConfig:
     simple_scale: float = 0.5
     warm_steps: int = 2000  # steps over which the pruned loss takes over from the simple one
     ctc_scale: float = 0.0
+    fastemit: float = 0.0  # tokens' gradients count for 1 + this (arXiv 2010.11148)
+    delay_penalty: float = 0.0  # per output frame that a token comes late (arXiv 2211.00490)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class SpecAugmentConfig:
     time_masks: int = 10
     max_time_width: int = 100
     max_time_share: float = 0.15
+    views: int = 1  # of every utterance, warped alike and masked apart; 2 for method.kind = cr_ctc
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,7 @@ class RunConfig:
     model: ModelConfig = ModelConfig()
     context: ContextConfig = ContextConfig()
     loss: LossConfig = LossConfig()
+    method: MethodConfig = MethodConfig()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig = DataConfig()
@@ -169,6 +174,7 @@ class RunConfig:
                 "without right context; use 1 or more, or 0 for no limit"
             )
         self._check_contexts()
+        check_method(self)
 
     def _check_contexts(self) -> None:
         if not self.encoder.causal:

@@ -27,10 +27,25 @@ class SpecAugment:
 
     def __call__(self, features: Tensor, generator: torch.Generator) -> Tensor:
         """(T, F) -> (T, F), a new tensor, or the same one if nothing was drawn."""
-        config = self.config
-        if uniform(0.0, 1.0, generator) >= config.prob:
+        if uniform(0.0, 1.0, generator) >= self.config.prob:
             return features
-        features = warp_time(features, config.time_warp, generator)
+        return self._masked(warp_time(features, self.config.time_warp, generator), generator)
+
+    def views(self, features: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """(T, F) ``config.views`` times: warped alike, so that frames match, and masked apart."""
+        if self.config.views == 1:
+            return [self(features, generator)]
+        if uniform(0.0, 1.0, generator) < self.config.prob:
+            features = warp_time(features, self.config.time_warp, generator)
+        return [
+            self._masked(features, generator)
+            if uniform(0.0, 1.0, generator) < self.config.prob
+            else features
+            for _ in range(self.config.views)
+        ]
+
+    def _masked(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        config = self.config
         num_frames, num_bins = features.shape
         mean = features.mean()
         masked = torch.zeros(num_frames, num_bins, dtype=torch.bool)

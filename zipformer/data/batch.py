@@ -23,6 +23,7 @@ class Batch:
         texts: Transcripts as they stand in the manifest.
         cut_ids: Names of the utterances.
         seconds: Audio in the batch, padding not counted.
+        second: (B, T, F), another view of the same utterances, masked differently; None without.
     """
 
     features: Tensor
@@ -31,6 +32,7 @@ class Batch:
     texts: list[str]
     cut_ids: list[str]
     seconds: float
+    second: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch with its tensors on ``device``."""
@@ -38,6 +40,7 @@ class Batch:
             self,
             features=self.features.to(device, non_blocking=True),
             feature_lens=self.feature_lens.to(device, non_blocking=True),
+            second=None if self.second is None else self.second.to(device, non_blocking=True),
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from zipformer.config import DataConfig
@@ -90,28 +91,33 @@ class TrainingDataset(EvaluationDataset):
     def __getitem__(self, request: Request) -> Reply:
         """Raises ``UnreadableCut`` if neither a cut of the batch nor its spare can be read."""
         generator = generator_for(*request.seeds)
-        features, cuts, unreadable = [], [], []
+        views, cuts, unreadable = [], [], []
         with _one_thread():
             for cut in request.cuts:
                 try:
-                    features.append(self._augmented(cut, generator))
+                    views.append(self._augmented(cut, generator))
                     cuts.append(cut)
                 except UnreadableCut as error:
                     unreadable.append((cut.id, str(error)))
             if not cuts:
                 if request.spare is None:
                     raise UnreadableCut(f"no cut of a whole batch can be read: {unreadable[0][1]}")
-                features, cuts = [self._augmented(request.spare, generator)], [request.spare]
-        return Reply(self._collate(features, cuts), unreadable)
+                views, cuts = [self._augmented(request.spare, generator)], [request.spare]
+            features, *others = (list(column) for column in zip(*views, strict=True))
+            batch = self._collate(features, cuts)
+            if others:
+                batch.second = pad_sequence(others[0], batch_first=True)
+        return Reply(batch, unreadable)
 
-    def _augmented(self, cut: Cut, generator: torch.Generator) -> Tensor:
+    def _augmented(self, cut: Cut, generator: torch.Generator) -> list[Tensor]:
+        """The views of a cut, (T, F) each."""
         factors = self.config.speed_factors
         if not cut.has_features and factors != (1.0,):
             factor = factors[integer(0, len(factors) - 1, generator)]
             cut = cut if factor == 1.0 else cut.perturb_speed(factor)
         if self.mix_noise is not None:
             cut = self.mix_noise(cut, generator)
-        return self.spec_augment(load_features(cut, self.config.sample_rate), generator)
+        return self.spec_augment.views(load_features(cut, self.config.sample_rate), generator)
 
 
 def load_features(cut: Cut, sample_rate: int) -> Tensor:

@@ -34,12 +34,19 @@ class ContextSampler:
         config: The menus.
         encoder: Whose limits every context must keep.
         seed: Of the run.
+        full_share: Share of the steps that get full context, whatever the menus say.
 
     Raises:
         ValueError: If a menu is empty or holds a context that the encoder cannot compute.
     """
 
-    def __init__(self, config: ContextConfig, encoder: ZipformerConfig, seed: int) -> None:
+    def __init__(
+        self,
+        config: ContextConfig,
+        encoder: ZipformerConfig,
+        seed: int,
+        full_share: float = 0.0,
+    ) -> None:
         for name in ("chunk", "left", "right"):
             if not getattr(config, name):
                 raise ValueError(f"context.{name} is empty: give at least one size")
@@ -57,10 +64,13 @@ class ContextSampler:
             if max(config.left) == UNLIMITED or self._lowest_left(chunk) <= max(config.left)
         ]
         self.seed = seed
+        self.full_share = full_share
 
     def sample(self, step: int) -> tuple[Context, RightMode]:
         """The context of a step (counted from 0), and how right context is computed in it."""
         generator = torch.Generator().manual_seed(_mix(self.seed, step))
+        if self.full_share and torch.rand((), generator=generator).item() < self.full_share:
+            return Context.full(), "windowed"
         if self.config.policy == "continuous":
             context = self._continuous(generator)
         else:

@@ -67,7 +67,8 @@ class Run:
         # 1. Data
         self.share = Share(processes.rank, processes.world_size, settings.accumulate)
         self.loader = task.build_loader(self.share)
-        self.sampler = ContextSampler(config.context, config.encoder, settings.seed)
+        full = config.method.offline_share if config.method.kind == "sampled" else 0.0
+        self.sampler = ContextSampler(config.context, config.encoder, settings.seed, full)
 
         # 2. Model
         torch.manual_seed(settings.seed)
