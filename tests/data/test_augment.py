@@ -5,7 +5,7 @@ import torch
 
 from zipformer.config import SpecAugmentConfig
 from zipformer.data.augment import SpecAugment, warp_time
-from zipformer.data.seeds import generator_for
+from zipformer.data.seeds import generator_for, uniform
 
 ALWAYS = SpecAugmentConfig(prob=1.0)
 MASKS_ONLY = replace(ALWAYS, time_warp=0)
@@ -98,3 +98,21 @@ def test_warping_keeps_the_length_the_ends_and_the_order() -> None:
 def test_utterances_too_short_to_warp_stay_as_they_are(num_frames: int) -> None:
     features = torch.randn(num_frames, 80)
     assert torch.equal(warp_time(features, 80, generator_for(0)), features)
+
+
+def test_views_are_warped_alike_and_masked_apart() -> None:
+    ramp = torch.arange(300.0)[:, None].expand(300, 80) + torch.arange(80.0)
+    one, other = SpecAugment(replace(ALWAYS, views=2)).views(ramp, generator_for(5))
+    alone = warp_time(ramp, ALWAYS.time_warp, _after_one_draw(5))
+    assert not torch.equal(alone, ramp)
+    masked = one != alone, other != alone
+    assert 0.0 < masked[0].float().mean() < 0.9
+    assert not torch.equal(*masked)
+    (only,) = SpecAugment(ALWAYS).views(ramp, generator_for(5))
+    assert torch.equal(only, SpecAugment(ALWAYS)(ramp, generator_for(5)))
+
+
+def _after_one_draw(seed: int) -> torch.Generator:
+    generator = generator_for(seed)
+    uniform(0.0, 1.0, generator)
+    return generator
