@@ -15,7 +15,6 @@ from zipformer.decoding import options
 from zipformer.decoding.compare import Entry, make_table
 from zipformer.decoding.evaluate import evaluate
 from zipformer.decoding.menu import check_context, choose_contexts
-from zipformer.decoding.methods import method_name
 from zipformer.decoding.table import to_markdown
 
 
@@ -37,7 +36,7 @@ def main() -> None:
         sets = options.choose_sets(loaded.config, args.sets)
         for context, mode in product(contexts, args.right_mode):
             check_context(loaded, context, mode)
-        method = method_name(args.method, args.beam)
+        method = options.method_of(args, loaded.model)
         run = loaded.path.resolve().parent
         print(f"{loaded.label} of {run}, {loaded.steps} training steps")
         entries = []

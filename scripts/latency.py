@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from zipformer.data.manifests import open_cuts
 from zipformer.decoding import options
 from zipformer.decoding.menu import choose_contexts
-from zipformer.decoding.methods import method_name
 from zipformer.decoding.table import to_markdown
 from zipformer.streaming.latency import ask_server, latency_table, measure, write_latencies
 from zipformer.streaming.serving import quick_recognizer, serving
@@ -43,7 +42,7 @@ def main() -> None:
         if args.uri and (args.live or len(contexts) > 1):
             raise ValueError("--uri is one server with one context: give only that, no --live")
         sets, rows = options.choose_sets(loaded.config, args.sets), []
-        method = method_name(args.method, args.beam)
+        method = options.method_of(args, loaded.model)
         for (name, path), context in product(sets.items(), contexts):
             cuts = list(islice(open_cuts(path), args.limit))
             recognizer = quick_recognizer(loaded, context, method, threads=1)

@@ -11,7 +11,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from zipformer.decoding import options
 from zipformer.decoding.menu import choose_contexts
-from zipformer.decoding.methods import method_name
 from zipformer.streaming.server import Limits, Server
 from zipformer.streaming.serving import quick_recognizer, serve_until_signal
 
@@ -42,7 +41,7 @@ def main() -> None:
         # Without any size it would be the whole utterance, which cannot stream.
         right = args.right or 0
         context = choose_contexts(loaded.config, None, args.chunk, args.left, right)[0]
-        method = method_name(args.method, args.beam)
+        method = options.method_of(args, loaded.model)
         recognizer = quick_recognizer(loaded, context, method, args.threads)
         server = Server(recognizer, limits, not args.no_provisional)
 

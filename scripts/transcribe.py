@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from zipformer.decoding import options
 from zipformer.decoding.menu import choose_contexts
-from zipformer.decoding.methods import method_name
 from zipformer.decoding.timestamps import to_srt
 from zipformer.decoding.transcribe import Transcriber
 
@@ -33,7 +32,7 @@ def main() -> None:
         loaded = options.load(args)
         context = choose_contexts(loaded.config, None, args.chunk, args.left, args.right)[0]
         print(f"{loaded.label}, {context.describe()}", file=sys.stderr)
-        transcriber = Transcriber(loaded, context, method_name(args.method, args.beam))
+        transcriber = Transcriber(loaded, context, options.method_of(args, loaded.model))
         for path in args.files:
             try:
                 transcript = transcriber.file(path)

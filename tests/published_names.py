@@ -17,4 +17,6 @@ def published_name(name: str, config: ZipformerConfig) -> str:
         i, rest = parts[2], parts[3:]
         inner = ["encoder"] if rest[0] == "layers" and config.downsampling[int(i)] > 1 else []
         return ".".join(["encoder", "encoders", i, *inner, *rest])
+    if parts[0] == "attention_decoder":
+        return ".".join(["attention_decoder", "decoder", *parts[1:]])
     return name

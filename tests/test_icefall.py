@@ -85,6 +85,26 @@ def test_an_attention_decoder_is_left(published: dict[str, Tensor], target: type
     assert same(encoder if target is Encoder else encoder.encoder, model(seed=1).encoder)
 
 
+def test_an_attention_decoder_loads_where_there_is_one() -> None:
+    heads = ModelConfig(
+        transducer=False,
+        ctc=True,
+        attention_decoder=True,
+        aed_layers=1,
+        aed_dim=8,
+        aed_heads=2,
+        aed_feedforward_dim=8,
+    )
+    source, target = AsrModel(TINY, 11, heads), AsrModel(TINY, 11, heads)
+    weights = {published_name(n, TINY): v for n, v in source.state_dict().items()}
+    assert "attention_decoder.decoder.layers.0.src_attn.linear_k.weight" in weights
+    assert not same(source, target)
+    assert same(load_icefall(weights, target), source)
+    weights.pop("attention_decoder.decoder.output_layer.bias")
+    with pytest.raises(ValueError, match="missing: attention_decoder.output_layer.bias"):
+        load_icefall(weights, target)
+
+
 def test_our_own_names_are_not_taken_for_published_ones() -> None:
     with pytest.raises(ValueError, match="unknown: encoder.frontend.conv1.weight"):
         load_icefall(model(seed=1).state_dict(), model())

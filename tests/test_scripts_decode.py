@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from decoding.example_results import UTTERANCES, example
-from decoding.tiny_run import tiny_run, write_cuts, write_epochs
+from decoding.tiny_run import CTC_ATTENTION, tiny_run, write_cuts, write_epochs
 
 from zipformer.decoding.results import write_result
 
@@ -103,6 +103,44 @@ def test_nothing_is_decoded_if_one_of_the_contexts_cannot_be(run: Path, tmp_path
         "context, as in 32/256/64\n"
     )
     assert not list(run.glob("decode/*stream*"))
+
+
+def test_a_method_that_needs_another_head_is_one_line_of_error(run: Path, tmp_path: Path) -> None:
+    done = script("decode", run, "--method", "ctc_greedy", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr == (
+        "error: method ctc_greedy needs the heads ctc; this model has transducer, which allow: "
+        "greedy, modified_beam_search\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_model_without_transducer_is_picked_decoded_streamed_and_transcribed(
+    tmp_path: Path,
+) -> None:
+    sets = {"clean": write_cuts(tmp_path, "clean", ["one two", "three"])}
+    dev = write_cuts(tmp_path, "dev", ["one two three"])
+    loaded = tiny_run(tmp_path, CTC_ATTENTION, test=sets, valid=(dev,))
+    write_epochs(tmp_path, loaded, 1)
+    modes = ("--right", 64, "--right-mode", "windowed,stream")
+    rescoring = ("--method", "attention_rescoring", "--beam", 3, "--attention-weight", 0.9)
+    for options, name in (
+        (("--epoch", "auto", "--avg", 1), "ctc_greedy"),
+        (("--method", "ctc_prefix_beam_search"), "ctc_prefix_beam_search-beam4"),
+        (rescoring, "attention_rescoring-beam3-weight0.9"),
+    ):
+        done = script("decode", tmp_path, *modes, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        words = [
+            (tmp_path / f"decode/clean_{name}_32-128-64_{mode}_epoch1-avg1/recogs.txt").read_text()
+            for mode in ("windowed", "stream")
+        ]
+        assert words[0] == words[1] and "hyp=[]" not in words[0]
+    assert "ctc_greedy, windowed" in (tmp_path / "decode/selection.json").read_text()
+    done = script("transcribe", tmp_path, "dev-0.wav", *modes[:2], *rescoring, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "dev-0.wav" in done.stdout
+    done = script("export", tmp_path, "--offline", cwd=tmp_path)
+    assert done.returncode == 1 and "writes transducers only" in done.stderr
 
 
 @pytest.mark.slow

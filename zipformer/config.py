@@ -14,15 +14,30 @@ from zipformer.context import Context, parse_contexts
 from zipformer.method import MethodConfig, check_method
 from zipformer.nn.config import ZipformerConfig
 
+# The keys of the heads in ``model``, and of the weights of their losses in ``loss``.
+SCALES = {"transducer": "transducer_scale", "ctc": "ctc_scale", "attention_decoder": "aed_scale"}
+
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything around the encoder."""
+    """Everything around the encoder: which heads there are, and their sizes."""
 
+    transducer: bool = True  # loss.transducer_scale weighs its loss
     predictor_dim: int = 512
     joiner_dim: int = 512
     context_size: int = 2  # tokens that the stateless predictor sees
-    ctc: bool = False  # adds a CTC head; loss.ctc_scale weighs its loss
+    ctc: bool = False  # loss.ctc_scale weighs its loss
+    attention_decoder: bool = False  # rescores what the others find; weighed by loss.aed_scale
+    aed_layers: int = 6
+    aed_dim: int = 512
+    aed_heads: int = 8
+    aed_feedforward_dim: int = 2048
+    aed_dropout: float = 0.1
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that there are, by their keys here."""
+        return tuple(head for head in SCALES if getattr(self, head))
 
 
 @dataclass(frozen=True)
@@ -41,8 +56,9 @@ class ContextConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Pruned transducer loss, and an optional CTC loss beside it."""
+    """The losses of the heads, and their weights in the sum."""
 
+    transducer_scale: float = 1.0
     backend: Literal["torch", "k2"] = "torch"
     rnnt_type: Literal["regular", "modified", "constrained"] = "regular"
     prune_range: int = 5
@@ -51,6 +67,8 @@ class LossConfig:
     simple_scale: float = 0.5
     warm_steps: int = 2000  # steps over which the pruned loss takes over from the simple one
     ctc_scale: float = 0.0
+    aed_scale: float = 0.0
+    label_smoothing: float = 0.1  # of the attention decoder's loss
     fastemit: float = 0.0  # tokens' gradients count for 1 + this (arXiv 2010.11148)
     delay_penalty: float = 0.0  # per output frame that a token comes late (arXiv 2211.00490)
 
@@ -164,8 +182,7 @@ class RunConfig:
     validation: ValidationConfig = ValidationConfig()
 
     def __post_init__(self) -> None:
-        if self.loss.ctc_scale > 0 and not self.model.ctc:
-            raise ValueError("loss.ctc_scale > 0 needs model.ctc = true")
+        self._check_heads()
         if not 0.0 <= self.context.windowed_share <= 1.0:
             raise ValueError("context.windowed_share must lie between 0 and 1")
         if 0.0 < self.context.max_window_ratio < 1.0 or self.context.max_window_ratio < 0.0:
@@ -175,6 +192,26 @@ class RunConfig:
             )
         self._check_contexts()
         check_method(self)
+
+    def _check_heads(self) -> None:
+        heads = self.model.heads
+        if not {"transducer", "ctc"} & set(heads):
+            what = "an attention decoder alone" if heads else "no head"
+            raise ValueError(
+                f"model: {what} recognises nothing: set model.transducer = true or model.ctc = true"
+            )
+        scales = {head: getattr(self.loss, key) for head, key in SCALES.items()}
+        for head, scale in scales.items():
+            key = f"loss.{SCALES[head]}"
+            if scale < 0:
+                raise ValueError(f"{key} = {scale:g} is negative; 0 leaves the loss out")
+            if scale > 0 and head not in heads:
+                raise ValueError(f"{key} > 0 needs model.{head} = true; or set {key} = 0")
+        if not any(scales.values()):
+            keys = " or ".join(f"loss.{SCALES[head]}" for head in heads)
+            raise ValueError(f"loss: nothing would be learned; set {keys} above 0")
+        if not 0.0 <= self.loss.label_smoothing < 1.0:
+            raise ValueError("loss.label_smoothing must be at least 0 and less than 1")
 
     def _check_contexts(self) -> None:
         if not self.encoder.causal:

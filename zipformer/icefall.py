@@ -39,10 +39,11 @@ _ENCODER_RULES = [
 _HEAD_RULES = [
     (r"^decoder\.", "predictor."),
     (r"^joiner\.", "joiner."),
+    (r"^attention_decoder\.decoder\.", "attention_decoder."),
 ]
 _TRAINING_RULES = [(r"^(simple_am_proj|simple_lm_proj|ctc_output)\.", r"\1.")]
 _TRAINING_PARTS = ("simple_am_proj.", "simple_lm_proj.", "ctc_output.")
-_FOREIGN_PARTS = ("attention_decoder.",)  # heads that this package has no module for
+_ATTENTION_PART = "attention_decoder."
 # Present in every published checkpoint, used by none.
 _DEAD = re.compile(r"^encoder\.stacks\.\d+\.layers\.\d+\.bypass_scale$")
 _SHOWN = 5  # names that an error message lists
@@ -66,7 +67,7 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
             looked into, or ``.safetensors``). Files are loaded without running code.
         module: An ``AsrModel``, a ``Transducer``, or an ``Encoder``. The last two leave known
             parameters that they have no part for: projections of the simple loss and other heads.
-            An attention decoder is left by all.
+            An attention decoder is left by all that have none.
 
     Returns:
         The module.
@@ -82,7 +83,9 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
         known = {n.removeprefix(prefix): v for n, v in known.items() if n.startswith(prefix)}
     elif not isinstance(module, AsrModel):
         known = {n: v for n, v in known.items() if not n.startswith(_TRAINING_PARTS)}
-    _check(known, module, unknown=[n for n in others if not n.startswith(_FOREIGN_PARTS)])
+    if getattr(module, "attention_decoder", None) is None:
+        known = {n: v for n, v in known.items() if not n.startswith(_ATTENTION_PART)}
+    _check(known, module, unknown=list(others))
     module.load_state_dict(known)
     return module
 
@@ -118,8 +121,8 @@ def rename_published(
     """Sorts published parameters by whether a whole model has a part for them.
 
     Returns:
-        Those that it has, under our names; and the others, among them an attention decoder, as
-        they are. Parameters that the published code itself never uses are in neither.
+        Those that it has, under our names; and the others as they are. Parameters that the
+        published code itself never uses are in neither.
     """
     rules = [*_ENCODER_RULES, *_HEAD_RULES, *_TRAINING_RULES]
     known: dict[str, Tensor] = {}

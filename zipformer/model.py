@@ -1,10 +1,13 @@
-"""The recognizer: encoder, predictor and joiner; in training also the projections of its losses."""
+"""The recognizer: an encoder and its heads; in training also the projections of their losses."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from torch import nn
 
 from zipformer.config import ModelConfig
+from zipformer.heads.attention_decoder import AttentionDecoder
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
 from zipformer.nn.config import ZipformerConfig
@@ -12,7 +15,30 @@ from zipformer.nn.encoder import Encoder
 from zipformer.nn.linear import scaled_linear
 
 
-class Transducer(nn.Module):
+class SpeechModel(nn.Module):
+    """An encoder with some of the heads: what searches and streams work with.
+
+    Heads that are absent are None: ``predictor`` and ``joiner`` (together a transducer),
+    ``ctc_output`` (log-probabilities of every frame, the blank at 0) and ``attention_decoder``.
+
+    Args:
+        config: Sizes of the encoder.
+        vocab_size: V, with the blank at 0.
+    """
+
+    predictor: StatelessPredictor | None
+    joiner: Joiner | None
+    ctc_output: nn.Module | None
+    attention_decoder: AttentionDecoder | None
+
+    def __init__(self, config: ZipformerConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.encoder = Encoder(config)
+        self.predictor = self.joiner = self.ctc_output = self.attention_decoder = None
+
+
+class Transducer(SpeechModel):
     """A neural transducer with a Zipformer encoder: all that recognition needs.
 
     Args:
@@ -22,6 +48,9 @@ class Transducer(nn.Module):
         context_size: Tokens that the predictor sees.
     """
 
+    predictor: StatelessPredictor
+    joiner: Joiner
+
     def __init__(
         self,
         config: ZipformerConfig,
@@ -30,34 +59,77 @@ class Transducer(nn.Module):
         joiner_dim: int = 512,
         context_size: int = 2,
     ) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.encoder = Encoder(config)
+        super().__init__(config, vocab_size)
         self.predictor = StatelessPredictor(vocab_size, predictor_dim, context_size)
         self.joiner = Joiner(config.output_dim, predictor_dim, joiner_dim, vocab_size)
 
 
-class AsrModel(Transducer):
-    """A transducer with what its training needs besides, and optionally a CTC head.
+class AsrModel(SpeechModel):
+    """The heads that a config asks for, with what training needs besides.
 
-    ``simple_am_proj`` and ``simple_lm_proj`` serve the loss that prunes the lattice and are of no
-    use after training; ``ctc_output`` is None without a CTC head.
+    ``simple_am_proj`` and ``simple_lm_proj`` serve the loss that prunes the transducer's lattice
+    and are of no use after training; they are None without a transducer.
 
     Args:
         encoder: Sizes of the encoder.
         vocab_size: V, with the blank at 0.
-        model: Sizes of everything else.
+        model: Which heads, and their sizes.
+
+    Raises:
+        ValueError: If a head cannot be built from its sizes, naming the key.
     """
 
+    simple_am_proj: nn.Linear | None
+    simple_lm_proj: nn.Linear | None
+
     def __init__(self, encoder: ZipformerConfig, vocab_size: int, model: ModelConfig) -> None:
-        super().__init__(
-            encoder, vocab_size, model.predictor_dim, model.joiner_dim, model.context_size
-        )
+        super().__init__(encoder, vocab_size)
         width = encoder.output_dim
-        self.simple_am_proj = scaled_linear(width, vocab_size, scale=0.25)
-        self.simple_lm_proj = scaled_linear(model.predictor_dim, vocab_size, scale=0.25)
-        self.ctc_output = (
-            nn.Sequential(nn.Dropout(0.1), nn.Linear(width, vocab_size), nn.LogSoftmax(dim=-1))
-            if model.ctc
-            else None
+        self.simple_am_proj = self.simple_lm_proj = None
+        if model.transducer:
+            self.predictor = StatelessPredictor(vocab_size, model.predictor_dim, model.context_size)
+            self.joiner = Joiner(width, model.predictor_dim, model.joiner_dim, vocab_size)
+            self.simple_am_proj = scaled_linear(width, vocab_size, scale=0.25)
+            self.simple_lm_proj = scaled_linear(model.predictor_dim, vocab_size, scale=0.25)
+        if model.ctc:
+            self.ctc_output = nn.Sequential(
+                nn.Dropout(0.1), nn.Linear(width, vocab_size), nn.LogSoftmax(dim=-1)
+            )
+        if model.attention_decoder:
+            self.attention_decoder = AttentionDecoder(
+                vocab_size,
+                width,
+                num_layers=model.aed_layers,
+                dim=model.aed_dim,
+                num_heads=model.aed_heads,
+                feedforward_dim=model.aed_feedforward_dim,
+                dropout=model.aed_dropout,
+            )
+
+
+def heads_of(model: SpeechModel) -> tuple[str, ...]:
+    """The heads that a model has, by their keys in the config's section ``model``."""
+    parts = {
+        "transducer": model.joiner,
+        "ctc": model.ctc_output,
+        "attention_decoder": model.attention_decoder,
+    }
+    return tuple(name for name, part in parts.items() if part is not None)
+
+
+def as_transducer(model: SpeechModel, what: str) -> Transducer:
+    """The same model, known to have a predictor and a joiner.
+
+    Args:
+        model: Any.
+        what: What cannot do without them, to begin the error message with.
+
+    Raises:
+        ValueError: If it has none, naming the heads that it has.
+    """
+    if model.predictor is None or model.joiner is None:
+        raise ValueError(
+            f"{what} a transducer (model.transducer = true); this model's heads are: "
+            f"{', '.join(heads_of(model)) or 'none'}"
         )
+    return cast(Transducer, model)

@@ -33,6 +33,7 @@ from zipformer.decoding.table import Table, to_markdown  # noqa: E402
 from zipformer.export import export_streaming  # noqa: E402
 from zipformer.export.feeding import tail_seconds  # noqa: E402
 from zipformer.export.runtime import OnnxEncoder, OnnxTransducer  # noqa: E402
+from zipformer.model import SpeechModel  # noqa: E402
 from zipformer.streaming import Recognizer  # noqa: E402
 from zipformer.streaming.packed_step import PackedStep, trace  # noqa: E402
 from zipformer.training.checkpoint import load_model  # noqa: E402
@@ -83,7 +84,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def choose_model(options: argparse.Namespace) -> tuple[Transducer, list[str]]:
+def choose_model(options: argparse.Namespace) -> tuple[SpeechModel, list[str]]:
     if options.size is None:
         loaded = load_model(ROOT / options.checkpoint)
         return loaded.model, loaded.tokenizer.tokens
@@ -93,7 +94,7 @@ def choose_model(options: argparse.Namespace) -> tuple[Transducer, list[str]]:
 
 
 def recognitions(
-    model: Transducer,
+    model: SpeechModel,
     tokens: Sequence[str],
     context: Context,
     folder: Path,
@@ -146,7 +147,7 @@ def sherpa(folder: Path, pieces: Sequence[np.ndarray]) -> Callable[[], object]:
     return run
 
 
-def encoder_steps(model: Transducer, context: Context, folder: Path, count: int) -> Runs:
+def encoder_steps(model: SpeechModel, context: Context, folder: Path, count: int) -> Runs:
     step = PackedStep(model.encoder, context)
     traced = trace(step)
     features = torch.randn(count, context.window + 13, model.encoder.config.num_features)

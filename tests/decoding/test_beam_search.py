@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from decoding.talkative_heads import UNK, D, V, assert_same, frames, talkative_heads
+from decoding.talkative_heads import (
+    UNK,
+    D,
+    V,
+    append,
+    assert_same,
+    frames,
+    in_steps,
+    talkative_heads,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -69,29 +78,6 @@ def first_difference(a: Hypothesis, b: Hypothesis, now: int) -> int:
     """The frame from which on two hypotheses differ; ``now`` if they do not."""
     events = set(zip(a.tokens, a.frames, strict=True)) ^ set(zip(b.tokens, b.frames, strict=True))
     return min((frame for _, frame in events), default=now)
-
-
-def in_steps(
-    search: ModifiedBeamSearch, encoded: Tensor, lengths: Tensor, sizes: list[int]
-) -> tuple[list[Hypothesis], BeamState]:
-    """Everything taken after each step, and then the rest; and the last state."""
-    whole = [Hypothesis() for _ in encoded]
-    state, start = search.initial_state(len(encoded)), 0
-    for size in sizes:
-        valid = (lengths - start).clamp(0, size)
-        state = search.step(encoded[:, start : start + size], valid, state)
-        taken, state = search.take(state)
-        append(whole, taken)
-        start += size
-    append(whole, search.hypotheses(state))
-    return whole, state
-
-
-def append(whole: list[Hypothesis], more: list[Hypothesis]) -> None:
-    for a, b in zip(whole, more, strict=True):
-        a.tokens += b.tokens
-        a.frames += b.frames
-        a.log_probs += b.log_probs
 
 
 @pytest.mark.parametrize("horizon", [1000, 5, 1])

@@ -11,10 +11,12 @@ import sentencepiece as spm
 import soundfile
 import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+from torch import nn
 
 from zipformer import ZipformerConfig
 from zipformer.cli import to_dict
-from zipformer.config import ContextConfig, DataConfig, ModelConfig, RunConfig
+from zipformer.config import ContextConfig, DataConfig, LossConfig, ModelConfig, RunConfig
+from zipformer.data.features import extract
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 from zipformer.training.averaging import ModelAverage
@@ -41,6 +43,18 @@ CONFIG = RunConfig(
     context=ContextConfig(chunk=(32, 64, -1), left=(128,), right=(0, 64)),
 )
 
+# Every head, or only those that need no predictor.
+ALL_HEADS = replace(
+    CONFIG.model,
+    ctc=True,
+    attention_decoder=True,
+    aed_layers=2,
+    aed_dim=16,
+    aed_heads=2,
+    aed_feedforward_dim=24,
+)
+CTC_ATTENTION = replace(ALL_HEADS, transducer=False)
+
 
 def train_tokenizer(folder: Path) -> Tokenizer:
     """A vocabulary of the letters of the digits."""
@@ -62,10 +76,10 @@ def train_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer(path)
 
 
-def talkative_model(vocab_size: int, seed: int = 0) -> AsrModel:
+def talkative_model(vocab_size: int, seed: int = 0, heads: ModelConfig = CONFIG.model) -> AsrModel:
     """Weights large enough that context, history and input all matter to the words."""
     generator = torch.Generator().manual_seed(seed)
-    model = AsrModel(CONFIG.encoder, vocab_size, CONFIG.model).eval()
+    model = AsrModel(CONFIG.encoder, vocab_size, heads).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
@@ -75,21 +89,39 @@ def talkative_model(vocab_size: int, seed: int = 0) -> AsrModel:
                 p.add_(0.2 * noise)
         # Outputs of such an encoder vary little around their mean: what varies shall decide.
         noise = torch.randn(1, 400, 80, generator=generator)
-        out = model.encoder(noise, torch.tensor([400]))[0][0]  # (T, D)
-        projection = model.joiner.encoder_proj
-        projection.weight.div_(out.std(dim=0).mean() / 2)
-        projection.bias.copy_(-projection.weight @ out.mean(dim=0))
-        model.joiner.output_linear.weight.mul_(4.0)
+        if model.joiner is not None:
+            _spread(model, [model.joiner.encoder_proj], noise)
+            model.joiner.output_linear.weight.mul_(4.0)
+        _spread(model, _first_layers(model), extract(0.1 * torch.randn(64000, generator=generator)))
     return model
 
 
-def tiny_run(folder: Path, **data: object) -> LoadedModel:
+def _spread(model: AsrModel, layers: list[nn.Linear], features: torch.Tensor) -> None:
+    """Lets layers make much of how the encoder's output differs from its mean over (T, 80)."""
+    features = features.view(1, -1, 80)
+    out = model.encoder(features, torch.tensor([features.shape[1]]))[0][0]  # (T, D)
+    for layer in layers:
+        layer.weight.div_(out.std(dim=0).mean() / 2)
+        layer.bias.copy_(-layer.weight @ out.mean(dim=0))
+
+
+def _first_layers(model: AsrModel) -> list[nn.Linear]:
+    """Those of the other heads that the encoder's output goes into."""
+    layers = [] if model.ctc_output is None else [model.ctc_output[1]]  # type: ignore[index]
+    if model.attention_decoder is not None:
+        for layer in model.attention_decoder.layers:
+            layers += [layer.src_attn.linear_k, layer.src_attn.linear_v]
+    return layers
+
+
+def tiny_run(folder: Path, heads: ModelConfig = CONFIG.model, **data: object) -> LoadedModel:
     """A model in the folder of its run; ``data`` changes fields of the data section."""
     tokenizer = train_tokenizer(folder)
     settings = DataConfig(bpe_model=tokenizer.path, num_workers=0, **data)  # type: ignore[arg-type]
+    loss = LossConfig(transducer_scale=float(heads.transducer), ctc_scale=float(heads.ctc))
     return LoadedModel(
-        model=talkative_model(tokenizer.vocab_size),
-        config=replace(CONFIG, data=settings),
+        model=talkative_model(tokenizer.vocab_size, heads=heads),
+        config=replace(CONFIG, data=settings, model=heads, loss=loss),
         tokenizer=tokenizer,
         label="epoch1-avg1",
         path=folder / "epoch-1.pt",
@@ -108,7 +140,8 @@ def write_epochs(folder: Path, loaded: LoadedModel, epochs: int) -> None:
     start = {name: value.clone() for name, value in model.state_dict().items()}
     for epoch in range(1, epochs + 1):
         with torch.no_grad():
-            model.joiner.output_linear.bias[blank] += 2.0 * (epoch - 1)
+            last = model.ctc_output[1] if model.joiner is None else model.joiner.output_linear
+            last.bias[blank] += 2.0 * (epoch - 1)
         average.add(model)
         content = {
             "model": model.state_dict(),

@@ -18,8 +18,10 @@ from nn.small_encoder import TINY
 from trained_digits import read_strings, trained
 
 from zipformer import Context
+from zipformer.config import ModelConfig
 from zipformer.export import export_offline, export_streaming
 from zipformer.export.runtime import OnnxTransducer
+from zipformer.model import AsrModel
 
 CONTEXT = Context(32, 128, 64)
 
@@ -59,6 +61,16 @@ def test_tokens_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
         export_streaming(expressive_transducer(), TOKENS[:-1], CONTEXT, tmp_path)
     with pytest.raises(ValueError, match="10 tokens"):
         export_offline(expressive_transducer(), TOKENS[:-1], tmp_path)
+
+
+def test_a_model_without_transducer_is_refused(tmp_path: Path) -> None:
+    model = AsrModel(ENCODER, len(TOKENS), ModelConfig(transducer=False, ctc=True)).eval()
+    message = "ONNX export writes transducers only .*this model's heads are: ctc"
+    with pytest.raises(ValueError, match=message):
+        export_streaming(model, TOKENS, CONTEXT, tmp_path / "out")
+    with pytest.raises(ValueError, match=message):
+        export_offline(model, TOKENS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])

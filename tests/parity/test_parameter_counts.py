@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,18 @@ from zipformer.config import ModelConfig
 from zipformer.model import AsrModel
 
 pytestmark = pytest.mark.parity
+
+HEADS = {
+    "ctc": ModelConfig(transducer=False, ctc=True),
+    "ctc/aed": ModelConfig(transducer=False, ctc=True, attention_decoder=True),
+    "transducer": ModelConfig(),
+}
+# Millions, as published, of the sizes that are not causal.
+PUBLISHED = {
+    "ctc": {"S": "22.1", "M": "64.3", "L": "147.0"},
+    "ctc/aed": {"S": "46.3", "M": "90.0", "L": "174.3"},
+    "transducer": {"S": "23.3", "M": "65.6", "L": "148.4"},
+}
 
 # Parameters of the published layers that no forward pass reads; ours have no such thing.
 DEAD = {"S": 2944, "M": 5760, "L": 9344}
@@ -40,3 +53,30 @@ def test_parameter_counts(golden: Path, size: str, causal: bool) -> None:
     assert count(model.ctc_output) == counts["ctc_head"]
     total = count(model) - count(model.ctc_output)
     assert total == counts["transducer_total"] - DEAD[size]
+
+
+def millions(count: int) -> str:
+    """As published: rounded to two decimals and then to one (65.549 gives 65.55 gives 65.6)."""
+    two = (Decimal(count) / 10**6).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return str(two.quantize(Decimal("0.1"), ROUND_HALF_UP))
+
+
+@pytest.mark.parametrize("heads", HEADS)
+@pytest.mark.parametrize("size", SIZES)
+def test_totals_with_each_choice_of_heads_are_the_published_ones(size: str, heads: str) -> None:
+    with torch.device("meta"):
+        model = AsrModel(SIZES[size](causal=False), 500, HEADS[heads])
+    total = sum(p.numel() for p in model.parameters())
+    assert millions(total + DEAD[size]) == PUBLISHED[heads][size]
+
+
+def test_the_attention_decoder_has_its_parameters_and_no_others() -> None:
+    for size, width in (("S", 256), ("M", 512), ("L", 768)):
+        with torch.device("meta"):
+            model = AsrModel(SIZES[size](), 500, HEADS["ctc/aed"])
+        assert model.attention_decoder is not None
+        square, norm = 512 * 512 + 512, 2 * 512
+        cross = 2 * square + 2 * (width * 512 + 512)
+        forward = 512 * 2048 + 2048 + 2048 * 512 + 512
+        wanted = 6 * (4 * square + cross + forward + 3 * norm) + 500 * 512 + 500 * 512 + 500
+        assert sum(p.numel() for p in model.attention_decoder.parameters()) == wanted

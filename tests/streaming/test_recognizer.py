@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from decoding.tiny_run import tiny_run
+from decoding.tiny_run import ALL_HEADS, CTC_ATTENTION, tiny_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nn.small_encoder import expressive_encoder
@@ -35,16 +35,26 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return tiny_run(tmp_path_factory.mktemp("run"))
 
 
+@pytest.fixture(scope="module")
+def all_heads(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return tiny_run(tmp_path_factory.mktemp("all"), ALL_HEADS)
+
+
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
 
 
 @torch.no_grad()
-def whole(loaded: LoadedModel, samples: np.ndarray, context: Context) -> Hypothesis:
+def whole(
+    loaded: LoadedModel, samples: np.ndarray, context: Context, method: str | None = None
+) -> Hypothesis:
     """What decode.py scores: all features at once, windowed."""
     features = extract(samples[None])[None]
     lengths = torch.tensor([features.shape[1]])
     out, out_lengths = loaded.model.encoder(features, lengths, context, "windowed")
+    if method is not None:
+        decoder = make_decoder(loaded.model, loaded.tokenizer.tokens, method)
+        return decoder.decode(out, out_lengths)[0]
     return greedy(loaded.model, out, out_lengths, loaded.tokenizer.unk_id)[0]
 
 
@@ -192,11 +202,39 @@ def test_looking_at_provisional_words_changes_nothing(loaded: LoadedModel) -> No
     assert looking.close() == other.close()
 
 
+@pytest.mark.parametrize("method", [*METHODS[2:], "attention_rescoring-ctc-beam4-weight0.9"])
+def test_streams_of_every_method_hear_what_the_whole_gives(
+    all_heads: LoadedModel, method: str
+) -> None:
+    context, texts = Context(32, 128, 64), set()
+    recognizer = Recognizer.of(all_heads, context, method)
+    streams = [recognizer.open() for _ in range(3)]
+    sounds = [sound(0.9 + 0.5 * i, seed=i) for i in range(3)]
+    for start in range(0, len(sounds[2]), 6000):
+        for stream, samples in zip(streams, sounds, strict=True):
+            stream.accept(samples[start : start + 6000])
+        recognizer.advance(streams)
+    recognizer.look_ahead(streams)
+    for samples, found in zip(sounds, recognizer.close(streams), strict=True):
+        wanted = whole(all_heads, samples, context, method)
+        assert (found.tokens, found.frames) == (wanted.tokens, wanted.frames)
+        texts.add(found.text)
+    assert len(texts) > 1
+
+
+def test_a_model_without_transducer_is_heard_greedily_by_its_ctc_head(tmp_path: Path) -> None:
+    loaded, context, samples = tiny_run(tmp_path, CTC_ATTENTION), Context(32, 128, 0), sound(2.0)
+    wanted = whole(loaded, samples, context, "ctc_greedy")
+    assert len(wanted.tokens) > 3
+    stream = Recognizer.of(loaded, context).open()
+    assert heard(stream, samples, [5000]) == (wanted.tokens, wanted.frames)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_looking_ahead_in_many_streams_at_once_is_looking_ahead_in_each(
-    loaded: LoadedModel, method: str
+    all_heads: LoadedModel, method: str
 ) -> None:
-    recognizer = Recognizer.of(loaded, Context(32, 128, 64), method)
+    recognizer = Recognizer.of(all_heads, Context(32, 128, 64), method)
     lines = []
     for at_once in (True, False):
         streams = [recognizer.open() for _ in range(4)]
@@ -347,13 +385,16 @@ def test_packed_states_are_the_states() -> None:
         assert (found - wanted).abs().max() == EXACT
 
 
-def test_no_tensor_of_a_state_stays_behind_on_another_device(loaded: LoadedModel) -> None:
-    model, context = loaded.model, Context(32, 128, 64)
+def test_no_tensor_of_a_state_stays_behind_on_another_device(all_heads: LoadedModel) -> None:
+    model, context = all_heads.model, Context(32, 128, 64)
     state = model.encoder.initial_state(2, context)
     assert {t.device.type for t in state.to("meta")._tensors()} == {"meta"}
     for method in METHODS:
-        search = make_decoder(model, loaded.tokenizer.tokens, method).initial_state(2)
-        assert {t.device.type for t in vars(search.to("meta")).values()} == {"meta"}
+        search = make_decoder(model, all_heads.tokenizer.tokens, method).initial_state(2)
+        parts = list(vars(search.to("meta")).values())
+        inner = [vars(part).values() for part in parts if not isinstance(part, torch.Tensor)]
+        tensors = [t for t in parts if isinstance(t, torch.Tensor)] + [t for p in inner for t in p]
+        assert {t.device.type for t in tensors} == {"meta"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -22,7 +22,7 @@ from zipformer.data.loader import Batch
 from zipformer.data.manifests import manifest_seconds
 from zipformer.nn.schedule import set_progress
 from zipformer.training import checkpoint
-from zipformer.training.asr import AsrTask, keep_alignable, pad_tokens
+from zipformer.training.asr import AsrTask, keep_alignable
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
 from zipformer.training.metrics import read_metrics
@@ -85,15 +85,6 @@ def test_loss_is_a_sum_over_the_batch(task: AsrTask) -> None:
         )
 
 
-def test_pruned_loss_takes_over_from_the_simple_one(task: AsrTask) -> None:
-    assert task.transducer_weights(0) == pytest.approx((1.0, 0.1))
-    assert task.transducer_weights(2) == pytest.approx((0.75, 0.55))
-    assert task.transducer_weights(4) == pytest.approx((0.5, 1.0))
-    assert task.transducer_weights(10**9) == pytest.approx((0.5, 1.0))
-    task.config = replace(task.config, loss=LossConfig(warm_steps=0, simple_scale=0.3))
-    assert task.transducer_weights(0) == pytest.approx((0.3, 1.0))
-
-
 def test_every_parameter_learns_from_the_loss(task: AsrTask) -> None:
     model = task.build_model().train()
     set_progress(model, 1e9)  # no skips
@@ -101,6 +92,36 @@ def test_every_parameter_learns_from_the_loss(task: AsrTask) -> None:
     task.loss(model, batch, STEP)[0].backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
+
+
+@pytest.mark.parametrize("attention", [False, True], ids=["ctc", "ctc and attention"])
+def test_a_model_without_transducer_learns_and_is_validated(
+    corpus: Path, tmp_path: Path, attention: bool
+) -> None:
+    config = tiny_asr_config(corpus, tmp_path, max_steps=1)
+    heads = replace(
+        config.model,
+        transducer=False,
+        attention_decoder=attention,
+        aed_layers=1,
+        aed_dim=8,
+        aed_heads=2,
+        aed_feedforward_dim=8,
+    )
+    loss = LossConfig(transducer_scale=0.0, ctc_scale=0.3, aed_scale=0.7 if attention else 0.0)
+    config = replace(config, model=heads, loss=loss)
+    task = AsrTask(config)
+    model = task.build_model().train()
+    set_progress(model, 1e9)  # no skips
+    batch = batch_of([150, 180], [[5, 6, 7], [8, 9, 10, 11]], task)
+    total, info = task.loss(model, batch, STEP)
+    total.backward()
+    assert info.keys() == {"loss", "frames", "ctc"} | ({"aed"} if attention else set())
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    fit(config)  # validates at the end
+    assert checkpoint.load_model(tmp_path, use_averaged_model=False).model.joiner is None
+    (record,) = [r for r in read_metrics(tmp_path / "metrics.jsonl") if r["kind"] == "valid"]
+    assert record["wer full"] >= 0.0
 
 
 def test_context_and_right_mode_reach_the_encoder(task: AsrTask) -> None:
@@ -117,13 +138,6 @@ def test_context_and_right_mode_reach_the_encoder(task: AsrTask) -> None:
     ]
     losses = {round(task.loss(model, batch, step)[0].item(), 3) for step in steps}
     assert len(losses) == 4
-
-
-def test_padded_tokens_keep_their_ids_and_lengths() -> None:
-    padded, lengths = pad_tokens([[3, 4], [], [5, 6, 7]], 0, torch.device("cpu"))
-    assert padded.tolist() == [[3, 4, 0], [0, 0, 0], [5, 6, 7]]
-    assert lengths.tolist() == [2, 0, 3]
-    assert pad_tokens([[]], 0, torch.device("cpu"))[0].shape == (1, 0)
 
 
 def test_only_utterances_that_can_be_aligned_have_a_validation_loss(task: AsrTask) -> None:
@@ -174,14 +188,14 @@ def test_validation_wer_counts_word_errors(task: AsrTask, monkeypatch: pytest.Mo
     class Oracle:
         """Hears everything but the last token of each utterance."""
 
-        def __init__(self, *parts: object) -> None:
+        def __init__(self, model: object, tokens: object) -> None:
             self.heard = iter(spoken)
 
         def decode(self, out: Tensor, lengths: Tensor) -> list[Any]:
             found = [next(self.heard) for _ in lengths]
             return [type("Found", (), {"tokens": tokens}) for tokens in found]
 
-    monkeypatch.setattr("zipformer.training.asr.GreedySearch", Oracle)
+    monkeypatch.setattr("zipformer.training.asr.make_decoder", Oracle)
     model = task.build_model().eval()
     assert task._validation_wer(model, Context.full(), Processes()) == 0.0
     spoken = [tokens + task.tokenizer.encode("nine") for tokens in spoken]

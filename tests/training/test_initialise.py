@@ -16,7 +16,7 @@ from training.tiny_corpus import ENCODER, VOCAB_SIZE, WORDS, write_tokenizer
 
 from zipformer import Context
 from zipformer.cli import to_dict
-from zipformer.config import ContextConfig, ModelConfig, RunConfig
+from zipformer.config import ContextConfig, LossConfig, ModelConfig, RunConfig
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 from zipformer.training import checkpoint
@@ -38,13 +38,20 @@ def fresh(seed: int = 7, vocab_size: int = VOCAB_SIZE, ctc: bool = False) -> Asr
     return model.eval()
 
 
-def write_checkpoint(path: Path, model: AsrModel, snapshots: int = 0, ctc: bool = False) -> None:
+def write_checkpoint(
+    path: Path,
+    model: AsrModel,
+    snapshots: int = 0,
+    ctc: bool = False,
+    heads: ModelConfig = MODEL,
+) -> None:
     average = ModelAverage(model)
     for _ in range(snapshots):
         average.add(model)
     config = RunConfig(
         encoder=ENCODER,
-        model=replace(MODEL, ctc=ctc),
+        model=replace(heads, ctc=ctc or heads.ctc),
+        loss=LossConfig(transducer_scale=float(heads.transducer), ctc_scale=float(heads.ctc)),
         context=ContextConfig(chunk=(32, -1), left=(64,), right=(0,)),
     )
     content = {
@@ -214,6 +221,84 @@ def test_a_head_that_one_side_lacks_starts_anew_or_is_left(run: Path, tokenizer:
     assert not different(model, fresh(1, ctc=True))
 
 
+AED = replace(
+    MODEL,
+    transducer=False,
+    ctc=True,
+    attention_decoder=True,
+    aed_layers=1,
+    aed_dim=8,
+    aed_heads=2,
+    aed_feedforward_dim=12,
+)
+
+
+def other_heads(seed: int, heads: ModelConfig = AED, vocab_size: int = VOCAB_SIZE) -> AsrModel:
+    torch.manual_seed(seed)
+    return AsrModel(ENCODER, vocab_size, heads).eval()
+
+
+def test_a_transducer_becomes_a_model_of_other_heads(run: Path, tokenizer: Tokenizer) -> None:
+    model = other_heads(7)
+    report = initialise(model, run, tokenizer)
+    assert not different(model.encoder, fresh(1).encoder)
+    assert {n.split(".")[0] for n in report.reinitialised} == {"ctc_output", "attention_decoder"}
+    assert {n.split(".")[0] for n in report.dropped} == {
+        *("predictor", "joiner", "simple_am_proj", "simple_lm_proj"),
+    }
+    for head in ("ctc_output", "attention_decoder"):
+        assert not different(getattr(model, head), getattr(other_heads(7), head))
+    check_complete(report, model)
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["ours", "published"])
+def test_an_attention_decoder_is_taken_over_where_both_have_one(
+    run: Path, tokenizer: Tokenizer, published: bool
+) -> None:
+    path = run
+    if published:
+        path = run / "exp" / "pretrained.pt"
+        write_published(path, other_heads(1))
+        write_tokens(run / "exp" / "tokens.txt", tokenizer.tokens)
+    else:
+        write_checkpoint(run / "epoch-1.pt", other_heads(1), snapshots=1, heads=AED)
+    model = other_heads(7)
+    assert "attention_decoder.layers.0.src_attn.linear_k.weight" in different(model, other_heads(1))
+    report = initialise(model, path, tokenizer)
+    assert not different(model, other_heads(1))
+    assert not (report.reinitialised or report.dropped or report.adapted)
+
+
+def test_tokens_of_the_attention_decoder_move_to_their_new_places(
+    run: Path, tokenizer: Tokenizer, letters: Tokenizer
+) -> None:
+    write_checkpoint(run / "epoch-1.pt", other_heads(1), snapshots=1, heads=AED)
+    model = other_heads(7, vocab_size=letters.vocab_size)
+    report = initialise(model, run, letters)
+    parts = ("embed.weight", "output_layer.weight", "output_layer.bias")
+    assert {f"attention_decoder.{part}" for part in parts} < set(report.adapted)
+    old, new = (m.attention_decoder.embed.weight for m in (other_heads(1), model))
+    assert torch.equal(new[letters.tokens.index("o")], old[tokenizer.tokens.index("o")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"aed_layers": 2}, "attention_decoder.layers.1.*missing there.*model.aed_layers"),
+        ({"aed_dim": 12}, r"attention_decoder.embed.weight: \(24, 8\) there.*model.aed_dim"),
+        ({"aed_feedforward_dim": 16}, "look at model.aed_feedforward_dim"),
+        ({"aed_heads": 4}, "model.aed_heads = 2 there, 4 here"),
+    ],
+    ids=["layers", "dim", "feedforward", "heads"],
+)
+def test_another_attention_decoder_is_refused_by_name(
+    run: Path, tokenizer: Tokenizer, change: dict[str, int], message: str
+) -> None:
+    write_checkpoint(run / "epoch-1.pt", other_heads(1), snapshots=1, heads=AED)
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        initialise(other_heads(7, replace(AED, **change)), run, tokenizer)
+
+
 @pytest.mark.parametrize("where", ["exp/tokens.txt", "data/lang_bpe_500/tokens.txt", "bpe"])
 def test_a_published_checkpoint_is_taken_over_with_its_tokens(
     tmp_path: Path, tokenizer: Tokenizer, where: str
@@ -233,7 +318,7 @@ def test_a_published_checkpoint_is_taken_over_with_its_tokens(
         model = fresh()
         report = initialise(model, path, tokenizer)
         assert not different(model, fresh(1))
-        assert report.dropped == ("attention_decoder.decoder.x",)
+        assert report.dropped == ("attention_decoder.x",)
         assert "its tokens are those of" in str(report)
         check_complete(report, model)
 

@@ -276,6 +276,24 @@ def test_changed_architecture_is_refused_on_resume(tmp_path: Path) -> None:
         fit(config, TinyTask())
 
 
+def test_keys_that_a_checkpoint_is_older_than_have_their_defaults_on_resume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(tiny_config(tmp_path, max_steps=2), TinyTask())
+    path = checkpoint.newest(tmp_path)
+    assert path is not None
+    content = checkpoint.load(path)
+    for section, key in (("model", "transducer"), ("model", "aed_dim"), ("loss", "aed_scale")):
+        del content["config"][section][key]
+    checkpoint.save(path, content)
+    fit(tiny_config(tmp_path, max_steps=3), TinyTask())
+    assert "the config has changed" not in caplog.text
+    config = tiny_config(tmp_path)
+    config = replace(config, model=replace(config.model, aed_dim=256))
+    with pytest.raises(ValueError, match="another architecture: model.aed_dim: 512 -> 256"):
+        fit(config, TinyTask())
+
+
 def test_checkpoint_of_another_shape_is_refused_on_resume(tmp_path: Path) -> None:
     fit(tiny_config(tmp_path, max_steps=2), TinyTask())
     with pytest.raises(ValueError, match=r"first.weight: \(8, 4\) in the checkpoint, \(6, 4\) in"):

@@ -2,77 +2,57 @@
 
 Every stream has K slots, each of which holds a hypothesis or is empty (its score is minus
 infinity). In every frame the best K of all hypotheses with all tokens are kept; those that have
-become the same tokens, though at other frames, become one, with the probability of both. What a
-frame did to the slots goes into tensors (the slot that each came from, and its token); the way
-back through the frames of a step is gone once at its end. No Python loop over utterances or
-hypotheses while frames go by.
+become the same tokens, though at other frames, become one, with the probability of both.
 
 Letters: B batch, T encoder output frames (25 Hz), D channels, J joiner dimension, K slots,
-S tokens that the predictor sees, V vocabulary, N tokens held of the longest hypothesis.
+S tokens that the predictor sees, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from zipformer.decoding.protocol import Hypothesis
-from zipformer.decoding.transducer_search import (
-    NOTHING,
-    TransducerSearch,
-    TransducerState,
-    to_hypotheses,
+from zipformer.decoding.beam_history import (
+    EMPTY,
+    BeamHistory,
+    Column,
+    empty_history,
+    extend_hash,
+    hypotheses_in,
+    of_parents,
+    still_apart,
+    take_common,
+    with_history,
 )
+from zipformer.decoding.history import NOTHING
+from zipformer.decoding.protocol import BeamDecoder, Candidate, Hypothesis
+from zipformer.decoding.transducer_search import TransducerSearch
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
 
-EMPTY = -torch.inf  # score of a slot that holds no hypothesis
-HASH_FACTOR = 6364136223846793005  # odd, so that no two hashes become one; from Knuth's MMIX
-
 
 @dataclass
-class BeamState(TransducerState):
+class BeamState(BeamHistory):
     """What streams carry from one step to the next: K hypotheses each, the first slot never empty.
 
     Args:
+        processed, emitted, frames, log_probs, scores, apart: As in ``BeamHistory``, a row a slot.
         context: (B, K, S) int64, the last tokens, which the predictor sees.
         predicted: (B, K, J), what the joiner makes of the predictor's output for them.
-        processed: (B,) int64, valid output frames so far.
-        emitted: (B, K, N) int64, the tokens of each hypothesis that are not taken yet, -1 behind.
-        frames: (B, K, N) int64, the output frame of each.
-        log_probs: (B, K, N) float32, the log-probability of each.
-        scores: (B, K) float64, log-probability of each hypothesis, taken tokens included; float32
-            would lose the differences between hypotheses in long streams.
         counts: (B, K) int64, number of tokens, taken ones included.
         hashes: (B, K) int64, equal for equal tokens, taken ones included.
-        apart: (B, K, K) int64, for how many frames two hypotheses have differed.
     """
 
-    scores: Tensor
+    context: Tensor
+    predicted: Tensor
     counts: Tensor
     hashes: Tensor
-    apart: Tensor
 
 
-class Column(NamedTuple):
-    """What one frame did to the slots: three times (B, K).
-
-    Args:
-        parents: The slot that the hypothesis was in before the frame.
-        tokens: What it emitted, -1 for nothing.
-        log_probs: The log-probability of that.
-    """
-
-    parents: Tensor
-    tokens: Tensor
-    log_probs: Tensor
-
-
-class ModifiedBeamSearch(TransducerSearch[BeamState]):
+class ModifiedBeamSearch(TransducerSearch[BeamState], BeamDecoder[BeamState]):
     """Modified beam search, batched and step by step (a ``Decoder``).
 
     In the end the hypothesis with the greatest log-probability per token wins; the S tokens that
@@ -114,20 +94,12 @@ class ModifiedBeamSearch(TransducerSearch[BeamState]):
         """The state before the first frame: one empty hypothesis in the first slot."""
         context = self._first_context(batch_size)
         zeros = context.new_zeros(batch_size, self.beam)
-        scores = torch.full_like(zeros, EMPTY, dtype=torch.float64)
-        scores[:, 0] = 0.0
-        none = zeros[:, :, None][:, :, :0]
         return BeamState(
+            **empty_history(batch_size, self.beam, context.device),
             context=context[:, None].repeat(1, self.beam, 1),
             predicted=self._predict(context)[:, None].repeat(1, self.beam, 1),
-            processed=zeros[:, 0],
-            emitted=none,
-            frames=none,
-            log_probs=none.float(),
-            scores=scores,
             counts=zeros,
             hashes=zeros,
-            apart=zeros[:, :, None].repeat(1, 1, self.beam),
         )
 
     @torch.no_grad()
@@ -148,12 +120,19 @@ class ModifiedBeamSearch(TransducerSearch[BeamState]):
         for t in range(encoder_out.shape[1]):
             slots, column = self._advance(encoded[:, t], t < lengths, slots)
             columns.append(column)
-        return _with_history(slots, columns, processed=state.processed + lengths)
+        return with_history(slots, columns, processed=state.processed + lengths)
 
     def hypotheses(self, state: BeamState) -> list[Hypothesis]:
         """The best hypothesis of each stream so far, without what was taken."""
         per_token = state.scores / (state.counts + self.predictor.context_size)
-        return _hypotheses_in(state, per_token.argmax(dim=1))
+        return hypotheses_in(state, per_token.argmax(dim=1))
+
+    def candidates(self, state: BeamState) -> list[list[Candidate]]:
+        """The hypotheses in the slots of each stream."""
+        slots = [
+            hypotheses_in(state, torch.full_like(state.processed, k)) for k in range(self.beam)
+        ]
+        return Candidate.lists(state.scores, slots)
 
     def take(self, state: BeamState) -> tuple[list[Hypothesis], BeamState]:
         """Takes out of the state what all hypotheses of a stream begin with, at the same frames.
@@ -165,13 +144,7 @@ class ModifiedBeamSearch(TransducerSearch[BeamState]):
             What has become final in each stream since the last time, and the state that goes on.
         """
         first = torch.zeros_like(state.processed)  # the first slot is never empty
-        empty = (state.scores == EMPTY)[:, :, None]
-        emitted, times = state.emitted, state.frames
-        common = (emitted == emitted[:, :1]) & (times == times[:, :1]) & (emitted != NOTHING)
-        final = (common | empty).all(dim=1).cumprod(dim=1)  # (B, N)
-        taken = replace(state, emitted=emitted.masked_fill(final[:, None] == 0, NOTHING))
-        rest = replace(state, emitted=emitted.masked_fill(final[:, None] == 1, NOTHING))
-        return _hypotheses_in(taken, first), _compact(rest)
+        return take_common(state, first)
 
     def _advance(
         self, encoded: Tensor, valid: Tensor, state: BeamState
@@ -189,8 +162,8 @@ class ModifiedBeamSearch(TransducerSearch[BeamState]):
 
         counts = state.counts.gather(1, parents) + speaks
         hashes = state.hashes.gather(1, parents)
-        hashes = torch.where(speaks, _extend_hash(hashes, tokens), hashes)
-        apart = _still_apart(state.apart + valid[:, :, None], parents)
+        hashes = torch.where(speaks, extend_hash(hashes, tokens), hashes)
+        apart = still_apart(state.apart + valid[:, :, None], parents)
         scores = _merge(scores, hashes, counts).masked_fill(apart[:, 0] >= self.horizon, EMPTY)
         context, predicted = self._look_back(state, parents, tokens)
         slots = replace(
@@ -208,8 +181,8 @@ class ModifiedBeamSearch(TransducerSearch[BeamState]):
         self, state: BeamState, parents: Tensor, tokens: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The new contexts, and what the predictor makes of those that have changed."""
-        context = _of_parents(state.context, parents)
-        predicted = _of_parents(state.predicted, parents)
+        context = of_parents(state.context, parents)
+        predicted = of_parents(state.predicted, parents)
         rows = (tokens != NOTHING).nonzero(as_tuple=True)
         if len(rows[0]):
             context[rows] = torch.cat([context[rows][:, 1:], tokens[rows][:, None]], dim=1)
@@ -237,64 +210,3 @@ def _merge(scores: Tensor, hashes: Tensor, counts: Tensor) -> Tensor:
     together = scores[:, None].masked_fill(~same, EMPTY).logsumexp(dim=2)  # (B, K)
     repeated = same.tril(diagonal=-1).any(dim=2)
     return together.masked_fill(repeated, EMPTY)
-
-
-def _extend_hash(hashes: Tensor, tokens: Tensor) -> Tensor:
-    """Hashes of hypotheses with a token more: a permutation of the 64-bit integers per token."""
-    hashes = hashes * HASH_FACTOR + tokens + 1  # overflows wrap around
-    return hashes ^ ((hashes >> 32) & 0xFFFFFFFF)
-
-
-def _still_apart(apart: Tensor, parents: Tensor) -> Tensor:
-    """(B, K, K) of the slots that hypotheses came from -> of the hypotheses; 0 if it is one."""
-    beam = parents.shape[1]
-    pairs = parents[:, :, None] * beam + parents[:, None]  # (B, K, K)
-    differ = parents[:, :, None] != parents[:, None]
-    return apart.flatten(1).gather(1, pairs.flatten(1)).view_as(pairs) * differ
-
-
-def _of_parents(values: Tensor, parents: Tensor) -> Tensor:
-    """(B, K, n) in the order of the (B, K) slots that hypotheses came from."""
-    return values.gather(1, parents[:, :, None].expand(-1, -1, values.shape[2]))
-
-
-def _with_history(state: BeamState, columns: Sequence[Column], processed: Tensor) -> BeamState:
-    """Goes back through the frames of a step and appends what led to each slot to its tokens."""
-    slot = torch.arange(state.scores.shape[1], device=processed.device).expand_as(state.scores)
-    emitted: list[Tensor] = []
-    log_probs: list[Tensor] = []
-    for column in reversed(columns):
-        emitted.append(column.tokens.gather(1, slot)[:, :, None])
-        log_probs.append(column.log_probs.gather(1, slot)[:, :, None])
-        slot = column.parents.gather(1, slot)
-    index = torch.arange(len(columns), device=processed.device)
-    frames = (state.processed[:, None, None] + index).expand(-1, slot.shape[1], -1)
-    longer = replace(
-        state,
-        processed=processed,
-        emitted=torch.cat([_of_parents(state.emitted, slot), *reversed(emitted)], dim=2),
-        frames=torch.cat([_of_parents(state.frames, slot), frames], dim=2),
-        log_probs=torch.cat([_of_parents(state.log_probs, slot), *reversed(log_probs)], dim=2),
-    )
-    return _compact(longer)
-
-
-def _compact(state: BeamState) -> BeamState:
-    """Removes the columns that hold no token, for each hypothesis by itself, and empty slots'."""
-    unused = (state.emitted == NOTHING) | (state.scores == EMPTY)[:, :, None]
-    unused, order = unused.byte().sort(dim=2, stable=True)
-    longest = int((unused == 0).any(dim=0).any(dim=0).sum())
-    unused, order = unused[:, :, :longest], order[:, :, :longest]
-    return replace(
-        state,
-        emitted=state.emitted.gather(2, order).masked_fill(unused == 1, NOTHING),
-        frames=state.frames.gather(2, order),
-        log_probs=state.log_probs.gather(2, order),
-    )
-
-
-def _hypotheses_in(state: BeamState, slots: Tensor) -> list[Hypothesis]:
-    """The hypotheses in one slot (B,) of each stream."""
-    stream = torch.arange(len(slots), device=slots.device)
-    history = (state.emitted, state.frames, state.log_probs)
-    return to_hypotheses(*(values[stream, slots] for values in history))

@@ -18,7 +18,7 @@ from zipformer.data.manifests import open_cuts, text_of
 from zipformer.decoding.fingerprint import references_fingerprint, settings_fingerprint
 from zipformer.decoding.live import decode_live
 from zipformer.decoding.menu import check_context
-from zipformer.decoding.methods import make_decoder, method_name
+from zipformer.decoding.methods import greedy_method, make_decoder, method_name
 from zipformer.decoding.protocol import Decoder, Hypothesis
 from zipformer.decoding.provenance import git_commit, provenance_of
 from zipformer.decoding.results import LIVE, Mode, Result, is_streamable, write_result
@@ -50,7 +50,7 @@ def decode_batches(
     batches: Iterable[Batch],
     context: Context,
     right_mode: Mode = "windowed",
-    method: str = "greedy",
+    method: str | None = None,
 ) -> Decoded:
     """Decodes batches one after another.
 
@@ -81,7 +81,7 @@ def decode_streams(
     loaded: LoadedModel,
     cuts_path: Path,
     context: Context,
-    method: str = "greedy",
+    method: str | None = None,
     limit: int = 0,
     padded: bool = False,
 ) -> Decoded:
@@ -103,7 +103,7 @@ def evaluate(
     set_name: str,
     context: Context,
     right_mode: Mode = "windowed",
-    method: str = "greedy",
+    method: str | None = None,
     max_duration: float | None = None,
     limit: int = 0,
     decode_dir: Path | None = None,
@@ -119,7 +119,7 @@ def evaluate(
         right_mode: ``windowed`` gives the words of a stream in batches of whole utterances,
             ``stream`` lets live streams hear the audio itself, ``padded`` as well, with silence
             behind it in place of an end; ``masked`` gives other words.
-        method: Search method, as ``make_decoder`` knows it.
+        method: Search method, as ``make_decoder`` knows it; greedy by default.
         max_duration: Seconds of audio in a batch; by default the config's.
         limit: Only so many cuts; 0 = all.
         decode_dir: Where the folder goes; ``decode`` beside the checkpoint by default.
@@ -134,7 +134,7 @@ def evaluate(
     if not Path(cuts_path).is_file():
         raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
     check_context(loaded, context, right_mode)
-    method = method_name(method)
+    method = method_name(method or greedy_method(loaded.model))
     if right_mode in LIVE:
         padded = right_mode == "padded"
         decoded = decode_streams(loaded, Path(cuts_path), context, method, limit, padded)

@@ -10,33 +10,29 @@ S tokens that the predictor sees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from zipformer.decoding.history import NOTHING, History, take_emitted, to_hypotheses
 from zipformer.decoding.protocol import Hypothesis
-from zipformer.decoding.transducer_search import (
-    NOTHING,
-    TransducerSearch,
-    TransducerState,
-    to_hypotheses,
-)
-from zipformer.model import Transducer
+from zipformer.decoding.transducer_search import TransducerSearch
+from zipformer.model import SpeechModel, as_transducer
 
 
 @dataclass
-class GreedyState(TransducerState):
+class GreedyState(History):
     """What streams carry from one step to the next; every column of history is one frame.
 
     Args:
+        processed, emitted, frames, log_probs: As in ``History``, (B, N) columns.
         context: (B, S) int64, the last tokens, which the predictor sees.
         predicted: (B, J), what the joiner makes of the predictor's output for them.
-        processed: (B,) int64, valid output frames so far.
-        emitted: (B, N) int64, the token of every frame, -1 where there is none.
-        frames: (B, N) int64, the output frame that each column of ``emitted`` belongs to.
-        log_probs: (B, N) float32, log-probabilities of the emitted tokens.
     """
+
+    context: Tensor
+    predicted: Tensor
 
 
 class GreedySearch(TransducerSearch[GreedyState]):
@@ -104,13 +100,11 @@ class GreedySearch(TransducerSearch[GreedyState]):
         Returns:
             What each stream has emitted since the last time, and the state that goes on.
         """
-        none = state.emitted[:, :0]
-        rest = replace(state, emitted=none, frames=none, log_probs=state.log_probs[:, :0])
-        return self.hypotheses(state), rest
+        return take_emitted(state)
 
 
 def greedy(
-    model: Transducer, encoder_out: Tensor, lengths: Tensor, unk_id: int | None = None
+    model: SpeechModel, encoder_out: Tensor, lengths: Tensor, unk_id: int | None = None
 ) -> list[Hypothesis]:
     """Greedy search over the encodings of whole utterances.
 
@@ -122,6 +116,10 @@ def greedy(
 
     Returns:
         One hypothesis an utterance.
+
+    Raises:
+        ValueError: If the model is no transducer.
     """
+    model = as_transducer(model, "greedy search needs")
     search = GreedySearch(model.predictor, model.joiner, model.predictor.blank_id, unk_id)
     return search.decode(encoder_out, lengths)

@@ -14,10 +14,17 @@ import torch
 
 from zipformer.config import RunConfig
 from zipformer.context import Context
-from zipformer.decoding.methods import METHODS
+from zipformer.decoding.methods import (
+    FIRST_PASSES,
+    METHODS,
+    greedy_method,
+    make_decoder,
+    method_name,
+)
 from zipformer.decoding.results import Mode
 from zipformer.decoding.selection import Grid, select
 from zipformer.decoding.table import to_markdown
+from zipformer.model import SpeechModel
 from zipformer.training.checkpoint import LoadedModel, load_model
 
 AUTO = "auto"  # --epoch and --avg: picked on the validation sets
@@ -110,11 +117,41 @@ def add_mode_options(parser: ArgumentParser) -> None:
 def add_search_options(parser: ArgumentParser) -> None:
     """How words are searched."""
     parser.add_argument(
-        "--method", choices=METHODS, default="greedy", help="search method (default: greedy)"
+        "--method",
+        choices=METHODS,
+        help="search method (default: greedy, or ctc_greedy for a model without transducer)",
     )
     parser.add_argument(
-        "--beam", type=int, default=4, help="hypotheses in modified_beam_search (default: 4)"
+        "--beam", type=int, default=4, help="hypotheses that a beam search follows (default: 4)"
     )
+    parser.add_argument(
+        "--attention-weight",
+        type=float,
+        default=0.5,
+        metavar="W",
+        help="attention_rescoring: (1 - W) first search + W attention decoder (default: 0.5)",
+    )
+    parser.add_argument(
+        "--first-pass",
+        choices=FIRST_PASSES,
+        help="attention_rescoring: whose hypotheses (default: the transducer's if there is one)",
+    )
+
+
+def method_of(options: Namespace, model: SpeechModel) -> str:
+    """The name of the method that ``add_search_options`` asked for.
+
+    Raises:
+        ValueError: If the model lacks a head that it needs, or a number makes no sense.
+    """
+    method = method_name(
+        options.method or greedy_method(model),
+        options.beam,
+        options.attention_weight,
+        options.first_pass,
+    )
+    make_decoder(model, [], method)  # refuses what cannot be
+    return method
 
 
 def load(options: Namespace, output: TextIO | None = None) -> LoadedModel:

@@ -5,6 +5,7 @@ Letters: B batch, T encoder output frames (25 Hz), D channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
@@ -45,6 +46,27 @@ class Hypothesis:
     log_probs: list[float] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A hypothesis that a search still follows.
+
+    Args:
+        score: Log-probability of everything heard so far, taken tokens included.
+        hypothesis: Without what was taken.
+    """
+
+    score: float
+    hypothesis: Hypothesis
+
+    @staticmethod
+    def lists(scores: Tensor, slots: Sequence[Sequence[Hypothesis]]) -> list[list[Candidate]]:
+        """(B, K) scores and K times B hypotheses -> those of each stream whose score is finite."""
+        return [
+            [Candidate(score, slots[k][i]) for k, score in enumerate(row) if score > -math.inf]
+            for i, row in enumerate(scores.tolist())
+        ]
+
+
 class Decoder(Protocol[State]):
     """A search over encoder outputs.
 
@@ -75,4 +97,12 @@ class Decoder(Protocol[State]):
 
     def decode(self, encoder_out: Tensor, lengths: Tensor) -> list[Hypothesis]:
         """Whole utterances at once: (B, T, D) frames, (B,) of them valid."""
+        return self.hypotheses(self.step(encoder_out, lengths, self.initial_state(len(lengths))))
+
+
+class BeamDecoder(Decoder[State], Protocol[State]):
+    """A search that follows several hypotheses."""
+
+    def candidates(self, state: State) -> list[list[Candidate]]:
+        """What is followed in each utterance; never nothing."""
         ...

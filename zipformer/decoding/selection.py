@@ -23,6 +23,7 @@ from zipformer.data.manifests import check_manifest
 from zipformer.decoding.evaluate import decode_batches
 from zipformer.decoding.fingerprint import references_fingerprint
 from zipformer.decoding.menu import check_context
+from zipformer.decoding.methods import CTC_GREEDY, GREEDY
 from zipformer.decoding.provenance import git_commit
 from zipformer.decoding.results import write_lines
 from zipformer.decoding.scoring import Utterance, total_errors
@@ -110,7 +111,7 @@ class Selection:
         return (
             f"epoch {best.epoch}, avg {best.avg} has the lowest WER, {best.wer:.2f} %, of "
             f"{len(self.candidates)} candidates on the validation sets {sets}{part} at context "
-            f"{asked['context']}, greedy, windowed"
+            f"{asked['context']}, {asked.get('method', GREEDY)}, windowed"
         )
 
     def table(self) -> Table:
@@ -238,7 +239,7 @@ def _question(
         "cuts": cuts,
         "context": str(context),
         "right_mode": "windowed",
-        "method": "greedy",
+        "method": GREEDY if config.model.transducer else CTC_GREEDY,
         "use_averaged_model": use_averaged_model,
     }
 

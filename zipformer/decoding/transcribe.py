@@ -50,13 +50,13 @@ class Transcriber:
     Args:
         loaded: The model, on the device to use.
         context: What the encoder sees. A warning is logged if it was not trained for that.
-        method: How to search, as ``make_decoder`` knows it.
+        method: How to search, as ``make_decoder`` knows it; greedily by default.
 
     Raises:
         ValueError: On a context that the model cannot compute.
     """
 
-    def __init__(self, loaded: LoadedModel, context: Context, method: str = "greedy") -> None:
+    def __init__(self, loaded: LoadedModel, context: Context, method: str | None = None) -> None:
         check_context(loaded, context)
         self.method = method
         self.loaded = loaded

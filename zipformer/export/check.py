@@ -18,7 +18,7 @@ from torch import Tensor
 from zipformer.decoding.methods import make_decoder
 from zipformer.export import feeding, states
 from zipformer.export.runtime import OnnxEncoder, OnnxTransducer
-from zipformer.model import Transducer
+from zipformer.model import SpeechModel, Transducer, as_transducer
 
 LIMIT = 1e-3  # absolute, of files in float32
 
@@ -72,7 +72,7 @@ class Check:
         )
 
 
-def check(model: Transducer, directory: Path, audio: Sequence[Tensor | np.ndarray]) -> Check:
+def check(model: SpeechModel, directory: Path, audio: Sequence[Tensor | np.ndarray]) -> Check:
     """Compares the float32 files of an export, streaming or offline, with PyTorch.
 
     A stream takes the same steps in both, and each goes on from its own states, so that errors
@@ -84,7 +84,7 @@ def check(model: Transducer, directory: Path, audio: Sequence[Tensor | np.ndarra
         audio: Recordings, each (N,) samples at the model's sample rate in [-1, 1].
     """
     export = OnnxTransducer(directory)
-    model = copy.deepcopy(model).cpu().eval()
+    model = as_transducer(copy.deepcopy(model).cpu().eval(), "the comparison needs")
     results = (_check_one(model, export, export.features(samples)) for samples in audio)
     return sum(results, Check())
 

@@ -21,7 +21,7 @@ from zipformer.context import Context
 from zipformer.export import networks, readme, states
 from zipformer.export.feeding import step_frames
 from zipformer.export.onnx_file import Network, require_onnx, write
-from zipformer.model import Transducer
+from zipformer.model import SpeechModel, Transducer, as_transducer
 from zipformer.nn.config import ZipformerConfig
 
 ENCODER, DECODER, JOINER, TOKENS = "encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt"
@@ -30,7 +30,7 @@ EXAMPLE_FRAMES = 100
 
 
 def export_streaming(
-    model: Transducer,
+    model: SpeechModel,
     tokens: Sequence[str],
     context: Context,
     directory: Path,
@@ -51,7 +51,8 @@ def export_streaming(
 
     Raises:
         ValueError: If the context cannot stream or the encoder cannot compute it, if sherpa-onnx
-            has no room for the encoder's state, or ``tokens`` are of another vocabulary.
+            has no room for the encoder's state, the model is no transducer, or ``tokens`` are of
+            another vocabulary.
         ImportError: If the packages of the extra ``export`` are missing.
     """
     model.encoder.initial_state(1, context)  # refuses what cannot stream
@@ -75,7 +76,7 @@ def export_streaming(
 
 
 def export_offline(
-    model: Transducer,
+    model: SpeechModel,
     tokens: Sequence[str],
     directory: Path,
     int8: bool = False,
@@ -88,7 +89,7 @@ def export_offline(
         model, tokens, directory, int8, about, sample_rate: As in ``export_streaming``.
 
     Raises:
-        ValueError: If ``tokens`` are of another vocabulary.
+        ValueError: If the model is no transducer, or ``tokens`` are of another vocabulary.
         ImportError: If the packages of the extra ``export`` are missing.
     """
     model = _prepare(model, tokens, directory)
@@ -173,8 +174,9 @@ def _write_rest(model: Transducer, tokens: Sequence[str], directory: Path, int8:
     (Path(directory) / TOKENS).write_text("".join(lines), encoding="utf-8")
 
 
-def _prepare(model: Transducer, tokens: Sequence[str], directory: Path) -> Transducer:
+def _prepare(model: SpeechModel, tokens: Sequence[str], directory: Path) -> Transducer:
     """The model as it is exported: a copy on the CPU; refuses what cannot be, makes the folder."""
+    model = as_transducer(model, "the ONNX export writes transducers only and needs")
     if len(tokens) != model.vocab_size:
         raise ValueError(f"{len(tokens)} tokens, but the model knows {model.vocab_size}")
     require_onnx()

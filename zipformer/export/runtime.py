@@ -25,7 +25,7 @@ from zipformer.decoding.protocol import Hypothesis
 from zipformer.export import feeding, states
 from zipformer.export.models import DECODER, ENCODER, JOINER, TOKENS
 from zipformer.export.onnx_file import int8_path, require_onnx
-from zipformer.model import Transducer
+from zipformer.model import SpeechModel
 from zipformer.nn.encoder import EncoderState
 
 
@@ -54,6 +54,7 @@ class OnnxTransducer:
         self.encoder = OnnxEncoder(encoder) if streams else OnnxOfflineEncoder(encoder)
         self.predictor = OnnxPredictor(decoder)
         self.joiner = OnnxJoiner(joiner)
+        self.ctc_output = self.attention_decoder = None
         self.sample_rate = int(encoder.metadata["sample_rate"])
         self.num_features = int(encoder.inputs[0].shape[2])
         lines = (Path(directory) / TOKENS).read_text(encoding="utf-8").splitlines()
@@ -75,7 +76,7 @@ class OnnxTransducer:
         lengths = torch.tensor([len(frames) for frames in features])
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         out, out_lengths = self.encoder(padded, lengths)
-        decoder = make_decoder(cast(Transducer, self), self.tokens, method)
+        decoder = make_decoder(cast(SpeechModel, self), self.tokens, method)
         return decoder.decode(out, out_lengths)
 
 

@@ -1,5 +1,6 @@
 """Losses: pure functions of tensors, without a model or a config."""
 
+from zipformer.losses.attention import attention_loss
 from zipformer.losses.backend import transducer_backend
 from zipformer.losses.ctc import ctc_consistency, ctc_loss
 from zipformer.losses.divergence import lattice_consistency, lattice_distillation
@@ -13,6 +14,7 @@ from zipformer.losses.transducer import transducer_losses
 
 __all__ = [
     "Emission",
+    "attention_loss",
     "ctc_consistency",
     "ctc_loss",
     "lattice_consistency",

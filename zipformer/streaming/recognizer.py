@@ -27,7 +27,7 @@ from torch import Tensor
 from zipformer.context import FRONTEND_LOOKAHEAD, Context
 from zipformer.decoding.menu import check_context
 from zipformer.decoding.methods import make_decoder
-from zipformer.model import Transducer
+from zipformer.model import SpeechModel
 from zipformer.nn.encoder import EncoderState
 from zipformer.streaming.packed_step import PackedStep, trace
 from zipformer.streaming.stream import Stream, StreamResult
@@ -41,7 +41,7 @@ class Recognizer:
         model: In evaluation mode, on the device to use.
         tokens: The piece of every token id.
         context: A finite chunk and left context; any right context.
-        method: How to search; ``<unk>`` is treated as blank.
+        method: How to search, as ``make_decoder`` knows it; greedily by default.
         sample_rate: Of the audio that the model was trained on.
         traced: Runs steps as a fixed graph: faster on a CPU, after some seconds of preparation.
 
@@ -52,10 +52,10 @@ class Recognizer:
 
     def __init__(
         self,
-        model: Transducer,
+        model: SpeechModel,
         tokens: Sequence[str],
         context: Context,
-        method: str = "greedy",
+        method: str | None = None,
         sample_rate: int = 16000,
         traced: bool = False,
     ) -> None:
@@ -77,7 +77,7 @@ class Recognizer:
         path: Path | str,
         context: Context,
         device: str | torch.device = "cpu",
-        method: str = "greedy",
+        method: str | None = None,
         traced: bool = False,
         **which: Any,
     ) -> Recognizer:
@@ -99,7 +99,7 @@ class Recognizer:
 
     @classmethod
     def of(
-        cls, loaded: LoadedModel, context: Context, method: str = "greedy", traced: bool = False
+        cls, loaded: LoadedModel, context: Context, method: str | None = None, traced: bool = False
     ) -> Recognizer:
         """A loaded model as a recognizer; arguments and errors as above."""
         check_context(loaded, context, "stream")

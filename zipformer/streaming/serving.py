@@ -22,7 +22,7 @@ from zipformer.training.checkpoint import LoadedModel
 
 
 def quick_recognizer(
-    loaded: LoadedModel, context: Context, method: str = "greedy", threads: int | None = None
+    loaded: LoadedModel, context: Context, method: str | None = None, threads: int | None = None
 ) -> Recognizer:
     """A recognizer that has taken its time to get ready: on a CPU with traced steps.
 

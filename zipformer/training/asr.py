@@ -1,4 +1,4 @@
-"""The task of this package: a transducer, with a CTC head beside it if wanted."""
+"""The task of this package: an encoder with the heads that the config asks for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from kaldialign import edit_distance
 from torch import Tensor, nn
 
@@ -19,13 +17,12 @@ from zipformer.data.loader import Batch, TrainLoader, eval_batches
 from zipformer.data.manifests import count_cuts, manifest_seconds
 from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
-from zipformer.decoding.greedy_search import GreedySearch
-from zipformer.losses import transducer_losses
-from zipformer.losses.ctc import ctc_loss
+from zipformer.decoding.methods import make_decoder
 from zipformer.model import AsrModel
 from zipformer.nn.encoder import Encoder
 from zipformer.training.checkpoint import BPE_MODEL
 from zipformer.training.distributed import Processes
+from zipformer.training.head_losses import head_losses, make_targets
 from zipformer.training.initialise import initialise
 from zipformer.training.task import StepInfo
 
@@ -33,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class AsrTask:
-    """Pruned transducer training (arXiv 2206.13236) of an ``AsrModel``.
+    """Training of an ``AsrModel``: one encoding of a batch, and the losses of its heads.
 
     Args:
         config: The resolved config; ``data.bpe_model`` must exist.
@@ -67,50 +64,15 @@ class AsrTask:
     def loss(
         self, model: nn.Module, batch: Batch, step: StepInfo
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Simple and pruned transducer loss, and CTC, summed over the batch.
-
-        Over the first ``loss.warm_steps`` steps the pruned loss takes over from the simple one,
-        whose gradients decide what is pruned and mean little at first.
-        """
+        """The weighted losses of all heads, summed over the batch; see ``head_losses``."""
         assert isinstance(model, AsrModel)
         encoder_out, lengths = model.encoder(
             batch.features, batch.feature_lens, context=step.context, right_mode=step.right_mode
         )  # (B, T, D), (B,)
-        settings = self.config.loss
-        tokens, token_lens = pad_tokens(batch.tokens, self.tokenizer.blank_id, encoder_out.device)
-        # The predictor starts from a blank: (B, U) -> (B, U + 1, D)
-        predictor_out = model.predictor(F.pad(tokens, (1, 0), value=self.tokenizer.blank_id))
-        simple, pruned = transducer_losses(
-            encoder_out,
-            lengths,
-            predictor_out,
-            tokens,
-            token_lens,
-            model.simple_am_proj,
-            model.simple_lm_proj,
-            model.joiner,
-            prune_range=settings.prune_range,
-            lm_scale=settings.lm_scale,
-            am_scale=settings.am_scale,
-            rnnt_type=settings.rnnt_type,
-            backend=settings.backend,
-            reduction="sum",
-        )
-        parts = {"simple": simple, "pruned": pruned}
-        simple_weight, pruned_weight = self.transducer_weights(step.step)
-        loss = simple_weight * parts["simple"] + pruned_weight * parts["pruned"]
-        if model.ctc_output is not None and settings.ctc_scale > 0:
-            log_probs = model.ctc_output(encoder_out)  # (B, T, V)
-            parts["ctc"] = ctc_loss(log_probs, lengths, batch.tokens)
-            loss = loss + settings.ctc_scale * parts["ctc"]
+        targets = make_targets(model, batch.tokens, encoder_out.device)
+        loss, parts = head_losses(model, encoder_out, lengths, targets, self.config.loss, step.step)
         info = {"loss": loss, **parts, "frames": lengths.sum()}
         return loss, {name: value.detach() for name, value in info.items()}
-
-    def transducer_weights(self, step: int) -> tuple[float, float]:
-        """Weights of the simple and of the pruned loss at ``step``."""
-        settings = self.config.loss
-        warm = min(step / settings.warm_steps, 1.0) if settings.warm_steps > 0 else 1.0
-        return 1.0 + warm * (settings.simple_scale - 1.0), 0.1 + warm * 0.9
 
     def validate(self, model: nn.Module, processes: Processes) -> dict[str, float]:
         """Loss per output frame and greedy WER at each context of ``validation.contexts``.
@@ -142,10 +104,8 @@ class AsrTask:
         return total / max(frames, 1.0)
 
     def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
-        """Word errors in percent of the reference words."""
-        search = GreedySearch(
-            model.predictor, model.joiner, self.tokenizer.blank_id, self.tokenizer.unk_id
-        )
+        """Word errors in percent of the reference words: greedy search of the first head."""
+        search = make_decoder(model, self.tokenizer.tokens)
         errors, words = 0.0, 0.0
         for batch in self._validation_batches(model, processes, self.config.validation.wer_cuts):
             out, lengths = model.encoder(
@@ -183,21 +143,6 @@ class AsrTask:
                 left -= count_cuts(path)
                 if left <= 0:
                     return
-
-
-def pad_tokens(
-    tokens: list[list[int]], padding: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Token ids as one tensor.
-
-    Returns:
-        (B, U) int64, filled up with ``padding``, and the lengths (B,) int64.
-    """
-    lengths = torch.tensor([len(ids) for ids in tokens])
-    padded = torch.full((len(tokens), max(map(len, tokens), default=0)), padding)
-    for row, ids in zip(padded, tokens, strict=True):
-        row[: len(ids)] = torch.tensor(ids, dtype=torch.int64)
-    return padded.to(device), lengths.to(device)
 
 
 def keep_alignable(batch: Batch) -> Batch | None:

@@ -33,6 +33,8 @@ VOCABULARY = (
     *(f"simple_am_proj.{part}" for part in ("weight", "bias")),
     *(f"simple_lm_proj.{part}" for part in ("weight", "bias")),
     *(f"ctc_output.1.{part}" for part in ("weight", "bias")),
+    "attention_decoder.embed.weight",
+    *(f"attention_decoder.output_layer.{part}" for part in ("weight", "bias")),
 )
 
 
@@ -45,6 +47,7 @@ class Source:
         weights: Under our names.
         tokens: Of its vocabulary by id, or None if it is not known.
         encoder: Sizes of its encoder, or None if only the shapes of the weights tell them.
+        aed_heads: Of its attention decoder; None if it has none, or if it is not known.
         others: Names of parameters that no model of ours has.
         notes: Lines to report.
     """
@@ -53,6 +56,7 @@ class Source:
     weights: Mapping[str, Tensor]
     tokens: Sequence[str] | None = None
     encoder: ZipformerConfig | None = None
+    aed_heads: int | None = None
     others: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
@@ -116,6 +120,7 @@ def _from_ours(loaded: LoadedModel, notes: tuple[str, ...] = ()) -> Source:
         weights=loaded.model.state_dict(),
         tokens=loaded.tokenizer.tokens,
         encoder=loaded.config.encoder,
+        aed_heads=decoder.num_heads if (decoder := loaded.model.attention_decoder) else None,
         notes=notes,
     )
 

@@ -21,6 +21,9 @@ from zipformer.training.init_source import SHOWN, VOCABULARY, Source, read_sourc
 
 # Where to look in the config when such parameters are missing, or of another size.
 CONFIG_KEYS = (
+    (r"^missing.*\battention_decoder\.", ["model.aed_layers"]),
+    (r"\battention_decoder\..*feed_forward", ["model.aed_feedforward_dim", "model.aed_dim"]),
+    (r"\battention_decoder\.", ["model.aed_dim", "encoder.dims"]),
     (r"\.frontend\.", ["encoder.frontend_channels", "encoder.dims"]),
     (r"depthwise_conv", ["encoder.causal", "encoder.kernels"]),
     (r"^missing.*\.layers\.", ["encoder.num_layers"]),
@@ -152,11 +155,15 @@ def _different_keys(source: Source, model: AsrModel) -> list[str]:
         there = plain(source.encoder)
     else:  # published encoders take the features as they are
         there = {**here, "feature_mean": 0.0, "feature_std": 1.0}
-    return [
+    different = [
         f"encoder.{key} = {there[key]} there, {value} here"
         for key, value in here.items()
         if there[key] != value and key not in FREE_KEYS
     ]
+    decoder = model.attention_decoder
+    if decoder is not None and source.aed_heads not in (None, decoder.num_heads):
+        different += [f"model.aed_heads = {source.aed_heads} there, {decoder.num_heads} here"]
+    return different
 
 
 def _different_parameters(source: Source, own: Mapping[str, Tensor]) -> dict[str, str]:

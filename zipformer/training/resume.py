@@ -14,6 +14,7 @@ from torch import nn
 
 from zipformer.config_keys import FIXED_KEYS, FREE_KEYS, flatten, is_under
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
+from zipformer.schema import from_dict, to_dict
 from zipformer.training.checkpoint import (
     epoch_path,
     load,
@@ -177,7 +178,8 @@ class Checkpointer:
 
 def _compare_configs(stored: dict[str, Any], current: dict[str, Any], path: Path) -> None:
     """Refuses a changed architecture, warns of other changes that make it another run."""
-    old, new = flatten(stored), flatten(current)
+    # Keys that are newer than the checkpoint have their defaults, which change nothing.
+    old, new = flatten(to_dict(from_dict(stored))), flatten(current)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     lines = {key: f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed}
     fixed = [lines[key] for key in changed if is_under(key, FIXED_KEYS)]

@@ -1,0 +1,157 @@
+"""What follows the encoder in training: the losses of every head that a model has, weighed.
+
+Nothing here remembers anything, and the encoder's output is an argument, so that a training method
+may ask several times for one batch: once for each context that it encodes the batch in.
+
+Letters: B batch, U tokens, T encoder output frames, D channels of the encoder, P of the predictor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zipformer.config import LossConfig
+from zipformer.heads.attention_decoder import with_end
+from zipformer.losses import attention_loss, ctc_loss, transducer_losses
+from zipformer.model import AsrModel
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be heard in a batch; it does not depend on the encoder.
+
+    Args:
+        ids: Token ids of each utterance.
+        tokens: (B, U) int64, the same padded with blanks.
+        lengths: (B,) int64, tokens of each.
+        predictor_out: (B, U + 1, P), the predictor's output for a blank and the tokens; None
+            without a transducer.
+    """
+
+    ids: Sequence[list[int]]
+    tokens: Tensor
+    lengths: Tensor
+    predictor_out: Tensor | None
+
+
+def make_targets(
+    model: AsrModel, ids: Sequence[list[int]], device: torch.device, blank: int = 0
+) -> Targets:
+    """Transcripts as tensors, and what the predictor makes of them.
+
+    Args:
+        model: Whose predictor.
+        ids: Token ids of each utterance.
+        device: Of the model.
+        blank: Id of the blank, which starts a transcript.
+    """
+    tokens, lengths = pad_tokens(ids, blank, device)
+    predicted = None
+    if model.predictor is not None:
+        predicted = model.predictor(F.pad(tokens, (1, 0), value=blank))  # (B, U) -> (B, U + 1, P)
+    return Targets(ids, tokens, lengths, predicted)
+
+
+def head_losses(
+    model: AsrModel,
+    encoder_out: Tensor,
+    lengths: Tensor,
+    targets: Targets,
+    settings: LossConfig,
+    step: int,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The losses of the model's heads, each a sum over the batch.
+
+    A head without weight is left out: its loss is not computed.
+
+    Args:
+        model: Whose heads.
+        encoder_out: (B, T, D).
+        lengths: (B,) valid frames.
+        targets: From ``make_targets``.
+        settings: Weights and types.
+        step: Steps taken before this one; see ``transducer_weights``.
+
+    Returns:
+        The weighted sum, and its parts without weights: ``simple`` and ``pruned`` of the
+        transducer, ``ctc``, and ``aed`` of the attention decoder.
+    """
+    simple_weight, pruned_weight = transducer_weights(settings, step)
+    weights = {
+        "simple": settings.transducer_scale * simple_weight,
+        "pruned": settings.transducer_scale * pruned_weight,
+        "ctc": settings.ctc_scale,
+        "aed": settings.aed_scale,
+    }
+    parts: dict[str, Tensor] = {}
+    if targets.predictor_out is not None and settings.transducer_scale > 0:
+        parts |= _transducer_parts(model, encoder_out, lengths, targets, settings)
+    if model.ctc_output is not None and settings.ctc_scale > 0:
+        log_probs = model.ctc_output(encoder_out)  # (B, T, V)
+        parts["ctc"] = ctc_loss(log_probs, lengths, targets.ids)
+    if model.attention_decoder is not None and settings.aed_scale > 0:
+        decoder = model.attention_decoder
+        logits = decoder(targets.tokens, encoder_out, lengths)  # (B, U + 1, V)
+        wanted = with_end(targets.tokens, targets.lengths, decoder.sos_eos_id)
+        parts["aed"] = attention_loss(logits, *wanted, settings.label_smoothing)
+    first, *others = (weights[name] * part for name, part in parts.items())
+    return sum(others, start=first), parts
+
+
+def transducer_weights(settings: LossConfig, step: int) -> tuple[float, float]:
+    """Weights of the simple and of the pruned loss at ``step``, within the transducer's.
+
+    Over the first ``warm_steps`` steps the pruned loss takes over from the simple one, whose
+    gradients decide what is pruned and mean little at first.
+    """
+    warm = min(step / settings.warm_steps, 1.0) if settings.warm_steps > 0 else 1.0
+    return 1.0 + warm * (settings.simple_scale - 1.0), 0.1 + warm * 0.9
+
+
+def pad_tokens(
+    ids: Sequence[list[int]], padding: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Token ids as one tensor.
+
+    Returns:
+        (B, U) int64, filled up with ``padding``, and the lengths (B,) int64.
+    """
+    lengths = torch.tensor([len(row) for row in ids])
+    padded = torch.full((len(ids), max(map(len, ids), default=0)), padding)
+    for row, found in zip(padded, ids, strict=True):
+        row[: len(found)] = torch.tensor(found, dtype=torch.int64)
+    return padded.to(device), lengths.to(device)
+
+
+def _transducer_parts(
+    model: AsrModel,
+    encoder_out: Tensor,
+    lengths: Tensor,
+    targets: Targets,
+    settings: LossConfig,
+) -> dict[str, Tensor]:
+    """Simple and pruned loss (arXiv 2206.13236)."""
+    assert model.joiner is not None and targets.predictor_out is not None
+    assert model.simple_am_proj is not None and model.simple_lm_proj is not None
+    simple, pruned = transducer_losses(
+        encoder_out,
+        lengths,
+        targets.predictor_out,
+        targets.tokens,
+        targets.lengths,
+        model.simple_am_proj,
+        model.simple_lm_proj,
+        model.joiner,
+        prune_range=settings.prune_range,
+        lm_scale=settings.lm_scale,
+        am_scale=settings.am_scale,
+        rnnt_type=settings.rnnt_type,
+        backend=settings.backend,
+        reduction="sum",
+    )
+    return {"simple": simple, "pruned": pruned}
