@@ -12,6 +12,7 @@ from typing import Literal
 
 from zipformer.context import Context, parse_contexts
 from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.kinds import AnyEncoderConfig
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,15 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """ScaledAdam and Eden."""
+    """The optimizer, and Eden."""
 
-    base_lr: float = 0.045
+    kind: Literal["scaled_adam", "adam"] = "scaled_adam"
+    base_lr: float = 0.045  # relative change per step with scaled_adam; adam wants about 0.001
     lr_batches: float = 7500.0
     lr_epochs: float = 3.5
     warmup_batches: float = 500.0
     warmup_start: float = 0.5
-    clipping_scale: float = 2.0
+    clipping_scale: float = 2.0  # of scaled_adam; adam does not clip
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class RunConfig:
         ValueError: If settings contradict each other, naming the key.
     """
 
-    encoder: ZipformerConfig = ZipformerConfig()
+    encoder: AnyEncoderConfig = ZipformerConfig()
     model: ModelConfig = ModelConfig()
     context: ContextConfig = ContextConfig()
     loss: LossConfig = LossConfig()

@@ -7,16 +7,16 @@ from torch import nn
 from zipformer.config import ModelConfig
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
-from zipformer.nn.config import ZipformerConfig
-from zipformer.nn.encoder import Encoder
+from zipformer.nn.config import EncoderConfig
+from zipformer.nn.kinds import build_encoder
 from zipformer.nn.linear import scaled_linear
 
 
 class Transducer(nn.Module):
-    """A neural transducer with a Zipformer encoder: all that recognition needs.
+    """A neural transducer: all that recognition needs.
 
     Args:
-        config: Sizes of the encoder.
+        config: Kind and sizes of the encoder.
         vocab_size: V, with the blank at 0.
         predictor_dim, joiner_dim: Sizes of the predictor and of the joiner's sum.
         context_size: Tokens that the predictor sees.
@@ -24,7 +24,7 @@ class Transducer(nn.Module):
 
     def __init__(
         self,
-        config: ZipformerConfig,
+        config: EncoderConfig,
         vocab_size: int,
         predictor_dim: int = 512,
         joiner_dim: int = 512,
@@ -32,7 +32,7 @@ class Transducer(nn.Module):
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
-        self.encoder = Encoder(config)
+        self.encoder = build_encoder(config)
         self.predictor = StatelessPredictor(vocab_size, predictor_dim, context_size)
         self.joiner = Joiner(config.output_dim, predictor_dim, joiner_dim, vocab_size)
 
@@ -44,12 +44,12 @@ class AsrModel(Transducer):
     use after training; ``ctc_output`` is None without a CTC head.
 
     Args:
-        encoder: Sizes of the encoder.
+        encoder: Kind and sizes of the encoder.
         vocab_size: V, with the blank at 0.
         model: Sizes of everything else.
     """
 
-    def __init__(self, encoder: ZipformerConfig, vocab_size: int, model: ModelConfig) -> None:
+    def __init__(self, encoder: EncoderConfig, vocab_size: int, model: ModelConfig) -> None:
         super().__init__(
             encoder, vocab_size, model.predictor_dim, model.joiner_dim, model.context_size
         )

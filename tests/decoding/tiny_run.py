@@ -17,6 +17,7 @@ from zipformer.cli import to_dict
 from zipformer.config import ContextConfig, DataConfig, ModelConfig, RunConfig
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
+from zipformer.nn.config import EncoderConfig
 from zipformer.training.averaging import ModelAverage
 from zipformer.training.checkpoint import LoadedModel, epoch_path, save, sha256
 
@@ -62,10 +63,10 @@ def train_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer(path)
 
 
-def talkative_model(vocab_size: int, seed: int = 0) -> AsrModel:
+def talkative_model(vocab_size: int, seed: int = 0, encoder: EncoderConfig = ENCODER) -> AsrModel:
     """Weights large enough that context, history and input all matter to the words."""
     generator = torch.Generator().manual_seed(seed)
-    model = AsrModel(CONFIG.encoder, vocab_size, CONFIG.model).eval()
+    model = AsrModel(encoder, vocab_size, CONFIG.model).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
@@ -83,13 +84,13 @@ def talkative_model(vocab_size: int, seed: int = 0) -> AsrModel:
     return model
 
 
-def tiny_run(folder: Path, **data: object) -> LoadedModel:
+def tiny_run(folder: Path, encoder: EncoderConfig = ENCODER, **data: object) -> LoadedModel:
     """A model in the folder of its run; ``data`` changes fields of the data section."""
     tokenizer = train_tokenizer(folder)
     settings = DataConfig(bpe_model=tokenizer.path, num_workers=0, **data)  # type: ignore[arg-type]
     return LoadedModel(
-        model=talkative_model(tokenizer.vocab_size),
-        config=replace(CONFIG, data=settings),
+        model=talkative_model(tokenizer.vocab_size, encoder=encoder),
+        config=replace(CONFIG, encoder=encoder, data=settings),
         tokenizer=tokenizer,
         label="epoch1-avg1",
         path=folder / "epoch-1.pt",

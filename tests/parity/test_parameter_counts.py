@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,20 @@ pytestmark = pytest.mark.parity
 # Parameters of the published layers that no forward pass reads; ours have no such thing.
 DEAD = {"S": 2944, "M": 5760, "L": 9344}
 SIZES = {"S": ZipformerConfig.small, "M": ZipformerConfig.medium, "L": ZipformerConfig.large}
+
+NO_DOWNSAMPLING = {
+    "downsampling": (1,),
+    "input_downsampling": 2,
+    "num_layers": 12,
+    "dims": 512,
+    "unmasked_dims": 256,
+    "query_head_dim": 32,
+    "pos_head_dim": 4,
+    "value_head_dim": 12,
+    "num_heads": 8,
+    "feedforward_dims": 1536,
+    "kernels": 31,
+}
 
 
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "noncausal"])
@@ -40,3 +55,29 @@ def test_parameter_counts(golden: Path, size: str, causal: bool) -> None:
     assert count(model.ctc_output) == counts["ctc_head"]
     total = count(model) - count(model.ctc_output)
     assert total == counts["transducer_total"] - DEAD[size]
+
+
+# Rows of the published ablation table: changes of the medium model, millions of parameters.
+ABLATIONS: dict[str, tuple[dict[str, Any], float]] = {
+    "base": ({}, 65.6),
+    "no_temporal_downsampling": (NO_DOWNSAMPLING, 94.2),
+    "two_conformer_blocks": ({"block": "conformer"}, 73.9),
+    "no_nonlin_attention": ({"nonlin_attention": False}, 58.7),
+    "no_nonlin_attention_no_sharing": (
+        {"nonlin_attention": False, "share_attention": False},
+        60.9,
+    ),
+    "no_bypass": ({"bypass": False}, 65.5),
+    "layer_norm": ({"norm": "layer_norm"}, 65.6),
+    "only_swoosh_r": ({"activation": "swoosh_r"}, 65.5),
+    "swish": ({"activation": "swish"}, 65.5),
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_are_as_large_as_the_published_ones(name: str) -> None:
+    changes, millions = ABLATIONS[name]
+    with torch.device("meta"):
+        model = AsrModel(ZipformerConfig.medium(causal=False, **changes), 500, ModelConfig())
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    assert count == pytest.approx(millions, rel=0.005)

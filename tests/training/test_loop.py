@@ -20,6 +20,7 @@ from training.tiny_task import TinyTask, tiny_config
 from zipformer.config import OptimConfig
 from zipformer.context import Context
 from zipformer.data.sampler import Share
+from zipformer.nn.baselines.config import ConformerConfig
 from zipformer.optim import Eden, ScaledAdam
 from zipformer.training import checkpoint
 from zipformer.training.distributed import Processes
@@ -274,6 +275,26 @@ def test_changed_architecture_is_refused_on_resume(tmp_path: Path) -> None:
     config = replace(config, encoder=replace(config.encoder, pos_dim=24))
     with pytest.raises(ValueError, match="another architecture: encoder.pos_dim: 48 -> 24"):
         fit(config, TinyTask())
+
+
+def test_another_kind_of_encoder_is_refused_on_resume(tmp_path: Path) -> None:
+    fit(tiny_config(tmp_path, max_steps=2), TinyTask())
+    config = replace(tiny_config(tmp_path), encoder=ConformerConfig())
+    with pytest.raises(ValueError, match="encoder.kind: zipformer -> conformer"):
+        fit(config, TinyTask())
+
+
+def test_a_checkpoint_older_than_a_setting_had_its_default(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(tiny_config(tmp_path, max_steps=2), TinyTask())
+    path = tmp_path / "checkpoint-2.pt"
+    content = torch.load(path, weights_only=False)
+    del content["config"]["encoder"]["kind"], content["config"]["optim"]["warmup_start"]
+    torch.save(content, path)
+    caplog.clear()
+    fit(tiny_config(tmp_path, max_steps=3), TinyTask())
+    assert "going on from" in caplog.text and "config has changed" not in caplog.text
 
 
 def test_checkpoint_of_another_shape_is_refused_on_resume(tmp_path: Path) -> None:
