@@ -5,7 +5,8 @@ from zipformer.context import Context
 from zipformer.icefall import load_icefall
 from zipformer.model import Transducer
 from zipformer.nn.config import ZipformerConfig
-from zipformer.nn.encoder import Encoder, EncoderState
+from zipformer.nn.encoder import Encoder
+from zipformer.nn.state import EncoderState
 
 __version__ = "0.1.0"
 __all__ = [

@@ -6,15 +6,17 @@ import argparse
 import json
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from zipformer.config import RunConfig
 from zipformer.schema import (
+    KIND,
     ConfigError,
     UnknownKeyError,
     build,
+    choices,
     convert,
     from_dict,
     inner_type,
@@ -66,9 +68,12 @@ def load_config(toml: Path | str | None, overrides: Sequence[str] = ()) -> RunCo
             raise ConfigError(f"{path}: there is no such config") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}") from None
-        values = parse_table(RunConfig, values, path.resolve().parent, str(path))
-    for key, words in _pairs(overrides):
-        section, name, kind = _find(key)
+    pairs = list(_pairs(overrides))
+    _choose_kinds(values, pairs)
+    if toml is not None:
+        values = parse_table(RunConfig, values, Path(toml).resolve().parent, str(toml))
+    for key, words in pairs:
+        section, name, kind = _find(key, values)
         parsed = _from_words(kind, words, f"--{key}")
         _merge(values, section, name, parsed)
     # Default paths are meant as if the TOML had them.
@@ -117,10 +122,19 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         yield key, values
 
 
-def _find(key: str) -> tuple[list[str], str, Any]:
-    """The section, name and type that a command-line key means."""
+def _choose_kinds(values: dict[str, Any], pairs: Sequence[tuple[str, list[str]]]) -> None:
+    """Writes kinds of the command line into the TOML's table: which keys it may have depends."""
+    kinds = {f"{section}.{KIND}": section for section in choices()}
+    for key, words in pairs:
+        section = kinds.get(key.replace("-", "_"))
+        if section is not None and isinstance(values.setdefault(section, {}), dict):
+            values[section][KIND] = words[0]
+
+
+def _find(key: str, values: Mapping[str, Any]) -> tuple[list[str], str, Any]:
+    """The section, name and type that a command-line key means in a config with these values."""
     wanted = key.replace("-", "_")
-    known = {name: kind for name, kind, _ in leaves()}
+    known = {name: kind for name, kind, _ in leaves(values=values)}
     matches = [n for n in known if n == wanted or n.endswith("." + wanted)]
     if wanted in known:
         matches = [wanted]
@@ -171,9 +185,17 @@ def _merge(values: dict[str, Any], section: list[str], name: str, parsed: Any) -
     values[name] = parsed
 
 
-def _list_keys() -> str:
-    lines = ["keys (leave out the section where the name is unique):"]
-    for name, kind, default in leaves():
+def _key_lines(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, kind, default in leaves(values=values):
         shown = "" if default is None else f" [{toml_value(plain(default))}]"
-        lines.append(f"  --{name.replace('_', '-')}  {show_type(kind)}{shown}")
+        yield f"  --{name.replace('_', '-')}  {show_type(kind)}{shown}"
+
+
+def _list_keys() -> str:
+    lines = ["keys (leave out the section where the name is unique):", *_key_lines({})]
+    for section, choice in choices().items():
+        for kind in list(choice)[1:]:
+            lines.append(f"keys of {section} with --{section}.{KIND} {kind}:")
+            found = _key_lines({section: {KIND: kind}})
+            lines += [line for line in found if line.startswith(f"  --{section}.")]
     return "\n".join(lines).replace("%", "%%")

@@ -13,6 +13,7 @@ from typing import Literal
 from zipformer.context import Context, parse_contexts
 from zipformer.method import MethodConfig, check_method
 from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.kinds import AnyEncoderConfig
 
 # The keys of the heads in ``model``, and of the weights of their losses in ``loss``.
 SCALES = {"transducer": "transducer_scale", "ctc": "ctc_scale", "attention_decoder": "aed_scale"}
@@ -75,14 +76,15 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """ScaledAdam and Eden."""
+    """The optimizer, and Eden."""
 
-    base_lr: float = 0.045
+    kind: Literal["scaled_adam", "adam"] = "scaled_adam"
+    base_lr: float = 0.045  # relative change per step with scaled_adam; adam wants about 0.001
     lr_batches: float = 7500.0
     lr_epochs: float = 3.5
     warmup_batches: float = 500.0
     warmup_start: float = 0.5
-    clipping_scale: float = 2.0
+    clipping_scale: float = 2.0  # of scaled_adam; adam does not clip
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class RunConfig:
         ValueError: If settings contradict each other, naming the key.
     """
 
-    encoder: ZipformerConfig = ZipformerConfig()
+    encoder: AnyEncoderConfig = ZipformerConfig()
     model: ModelConfig = ModelConfig()
     context: ContextConfig = ContextConfig()
     loss: LossConfig = LossConfig()

@@ -11,8 +11,8 @@ FREE_KEYS = (
     *(f"train.{k}" for k in ("save_minutes", "oom", "scan", "init_from")),
     *("data.num_workers", "data.test", "data.valid", "data.bpe_model", "validation"),
 )
-# What must not: the weights would not fit.
-FIXED_KEYS = ("encoder", "model")
+# What must not: the weights, or what the optimizer remembers of them, would not fit.
+FIXED_KEYS = ("encoder", "model", "optim.kind")
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -23,6 +23,7 @@ from torch.torch_version import TorchVersion
 
 from zipformer.model import AsrModel
 from zipformer.nn.encoder import Encoder
+from zipformer.nn.streaming_encoder import StreamingEncoder
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -74,8 +75,9 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
 
     Raises:
         ValueError: On a missing or unknown parameter or a wrong shape, naming it; the module is
-            then unchanged. Also as ``read_published``.
+            then unchanged. Also if its encoder is no Zipformer, and as ``read_published``.
     """
+    _check_kind(module)
     weights = source if isinstance(source, Mapping) else read_published(Path(source))
     known, others = rename_published(weights.get("model", weights))  # type: ignore[arg-type]
     if isinstance(module, Encoder):
@@ -174,6 +176,15 @@ def _refused_globals(path: Path, error: pickle.UnpicklingError) -> list[str]:
     except Exception:  # it cannot look into files of old versions of torch, nor into damaged ones
         named = re.findall(r"GLOBAL ([\w.]+)", str(error))
     return sorted(set(named) - {name for _, name in _ALLOWED})
+
+
+def _check_kind(module: nn.Module) -> None:
+    encoder = module if isinstance(module, StreamingEncoder) else getattr(module, "encoder", None)
+    if isinstance(encoder, StreamingEncoder) and not isinstance(encoder, Encoder):
+        raise ValueError(
+            f"published parameters are those of a Zipformer, this encoder is a "
+            f"{encoder.config.kind}: set encoder.kind = 'zipformer'"
+        )
 
 
 def _check(found: Mapping[str, Tensor], module: nn.Module, unknown: list[str]) -> None:

@@ -6,86 +6,48 @@ from typing import cast
 
 from torch import nn
 
-from zipformer.config import ModelConfig
+from zipformer.config import ModelConfig, RunConfig
+from zipformer.context import Context
 from zipformer.heads.attention_decoder import AttentionDecoder
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
-from zipformer.nn.config import ZipformerConfig
-from zipformer.nn.encoder import Encoder
+from zipformer.nn.config import EncoderConfig
+from zipformer.nn.kinds import build_encoder
 from zipformer.nn.linear import scaled_linear
 
 
-class SpeechModel(nn.Module):
-    """An encoder with some of the heads: what searches and streams work with.
+class Heads(nn.Module):
+    """What turns an encoder's output into words; searches work with that.
 
     Heads that are absent are None: ``predictor`` and ``joiner`` (together a transducer),
     ``ctc_output`` (log-probabilities of every frame, the blank at 0) and ``attention_decoder``.
-
-    Args:
-        config: Sizes of the encoder.
-        vocab_size: V, with the blank at 0.
+    ``simple_am_proj`` and ``simple_lm_proj`` serve the loss that prunes the transducer's lattice
+    and are of no use after training.
     """
 
     predictor: StatelessPredictor | None
     joiner: Joiner | None
     ctc_output: nn.Module | None
     attention_decoder: AttentionDecoder | None
-
-    def __init__(self, config: ZipformerConfig, vocab_size: int) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.encoder = Encoder(config)
-        self.predictor = self.joiner = self.ctc_output = self.attention_decoder = None
-
-
-class Transducer(SpeechModel):
-    """A neural transducer with a Zipformer encoder: all that recognition needs.
-
-    Args:
-        config: Sizes of the encoder.
-        vocab_size: V, with the blank at 0.
-        predictor_dim, joiner_dim: Sizes of the predictor and of the joiner's sum.
-        context_size: Tokens that the predictor sees.
-    """
-
-    predictor: StatelessPredictor
-    joiner: Joiner
-
-    def __init__(
-        self,
-        config: ZipformerConfig,
-        vocab_size: int,
-        predictor_dim: int = 512,
-        joiner_dim: int = 512,
-        context_size: int = 2,
-    ) -> None:
-        super().__init__(config, vocab_size)
-        self.predictor = StatelessPredictor(vocab_size, predictor_dim, context_size)
-        self.joiner = Joiner(config.output_dim, predictor_dim, joiner_dim, vocab_size)
-
-
-class AsrModel(SpeechModel):
-    """The heads that a config asks for, with what training needs besides.
-
-    ``simple_am_proj`` and ``simple_lm_proj`` serve the loss that prunes the transducer's lattice
-    and are of no use after training; they are None without a transducer.
-
-    Args:
-        encoder: Sizes of the encoder.
-        vocab_size: V, with the blank at 0.
-        model: Which heads, and their sizes.
-
-    Raises:
-        ValueError: If a head cannot be built from its sizes, naming the key.
-    """
-
     simple_am_proj: nn.Linear | None
     simple_lm_proj: nn.Linear | None
 
-    def __init__(self, encoder: ZipformerConfig, vocab_size: int, model: ModelConfig) -> None:
-        super().__init__(encoder, vocab_size)
-        width = encoder.output_dim
+    def __init__(self) -> None:
+        super().__init__()
+        self.predictor = self.joiner = self.ctc_output = self.attention_decoder = None
         self.simple_am_proj = self.simple_lm_proj = None
+
+    def add_heads(self, width: int, vocab_size: int, model: ModelConfig) -> None:
+        """Creates the heads that a config asks for.
+
+        Args:
+            width: D of the encoder's output.
+            vocab_size: V, with the blank at 0.
+            model: Which heads, and their sizes.
+
+        Raises:
+            ValueError: If a head cannot be built from its sizes, naming the key.
+        """
         if model.transducer:
             self.predictor = StatelessPredictor(vocab_size, model.predictor_dim, model.context_size)
             self.joiner = Joiner(width, model.predictor_dim, model.joiner_dim, vocab_size)
@@ -107,7 +69,105 @@ class AsrModel(SpeechModel):
             )
 
 
-def heads_of(model: SpeechModel) -> tuple[str, ...]:
+class SpeechModel(Heads):
+    """An encoder with some of the heads: what streams work with.
+
+    Args:
+        config: Kind and sizes of the encoder.
+        vocab_size: V, with the blank at 0.
+    """
+
+    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.encoder = build_encoder(config)
+
+    def at(self, context: Context) -> SpeechModel:
+        """The model with the heads that were trained for ``context``; weights are shared."""
+        return self
+
+
+class Transducer(SpeechModel):
+    """A neural transducer: all that recognition needs.
+
+    Args:
+        config: Kind and sizes of the encoder.
+        vocab_size: V, with the blank at 0.
+        predictor_dim, joiner_dim: Sizes of the predictor and of the joiner's sum.
+        context_size: Tokens that the predictor sees.
+    """
+
+    predictor: StatelessPredictor
+    joiner: Joiner
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        vocab_size: int,
+        predictor_dim: int = 512,
+        joiner_dim: int = 512,
+        context_size: int = 2,
+    ) -> None:
+        super().__init__(config, vocab_size)
+        self.predictor = StatelessPredictor(vocab_size, predictor_dim, context_size)
+        self.joiner = Joiner(config.output_dim, predictor_dim, joiner_dim, vocab_size)
+
+
+class AsrModel(SpeechModel):
+    """The heads that a config asks for, with what training needs besides.
+
+    Args:
+        encoder: Kind and sizes of the encoder.
+        vocab_size: V, with the blank at 0.
+        model: Which heads, and their sizes.
+        streaming_heads: Whether streaming contexts have heads of their own (``streaming``).
+
+    Raises:
+        ValueError: If a head cannot be built from its sizes, naming the key.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderConfig,
+        vocab_size: int,
+        model: ModelConfig,
+        streaming_heads: bool = False,
+    ) -> None:
+        super().__init__(encoder, vocab_size)
+        self.add_heads(encoder.output_dim, vocab_size, model)
+        self.streaming: Heads | None = None
+        if streaming_heads:
+            self.streaming = Heads()
+            self.streaming.add_heads(encoder.output_dim, vocab_size, model)
+
+    @classmethod
+    def of(cls, config: RunConfig, vocab_size: int) -> AsrModel:
+        """A fresh model of a run."""
+        two = config.method.kind == "multi_decoder"
+        return cls(config.encoder, vocab_size, config.model, streaming_heads=two)
+
+    def at(self, context: Context) -> SpeechModel:
+        """The model itself, or its streaming path where that has heads of its own."""
+        if self.streaming is None or context.is_full:
+            return self
+        return _Path(self, self.streaming)
+
+
+class _Path(SpeechModel):
+    """A model with other heads in place of its own."""
+
+    def __init__(self, model: SpeechModel, heads: Heads) -> None:
+        Heads.__init__(self)
+        self.vocab_size, self.encoder, self.training = (
+            model.vocab_size,
+            model.encoder,
+            model.training,
+        )
+        for name, head in heads.named_children():
+            setattr(self, name, head)
+
+
+def heads_of(model: Heads) -> tuple[str, ...]:
     """The heads that a model has, by their keys in the config's section ``model``."""
     parts = {
         "transducer": model.joiner,

@@ -1,6 +1,7 @@
 """Checks values against the dataclasses of a config, and writes them down again.
 
-Works from the dataclasses of ``zipformer.config`` alone: a new field there is a new key here.
+Works from the dataclasses of ``zipformer.config`` alone: a new field there is a new key here. Where
+a field may be one of several dataclasses, the key ``kind`` of its section chooses.
 """
 
 from __future__ import annotations
@@ -12,16 +13,14 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from zipformer.config import RunConfig
-from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.config import EncoderConfig
 
-PRESETS = {
-    "small": ZipformerConfig.small,
-    "medium": ZipformerConfig.medium,
-    "large": ZipformerConfig.large,
-}
+PRESETS = ("small", "medium", "large")  # methods of an encoder's config
+KIND = "kind"
 
 
 class ConfigError(ValueError):
@@ -60,7 +59,9 @@ def to_toml(config: RunConfig) -> str:
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    """Types of the fields, by name."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls)}
 
 
 def is_optional(kind: Any) -> bool:
@@ -73,6 +74,42 @@ def inner_type(kind: Any) -> Any:
     if not is_optional(kind):
         return kind
     return next(a for a in get_args(kind) if a is not type(None))
+
+
+def variants(kind: Any) -> dict[str, type]:
+    """The dataclasses that a type is one of, by their ``kind``; none if it is no such choice."""
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
+    if not members or not all(is_dataclass(member) for member in members):
+        return {}
+    return {get_args(_hints(member)[KIND])[0]: member for member in members}
+
+
+def section_type(kind: Any, values: Any, where: str) -> type | None:
+    """The dataclass of a section, None if a type is that of a single value.
+
+    Args:
+        kind: The type of the field.
+        values: What is known of the section's table; its ``kind`` decides if there is a choice,
+            which is the first one without.
+        where: For the message.
+
+    Raises:
+        ConfigError: On a kind that there is not.
+    """
+    choice = variants(kind)
+    if not choice:
+        return typing.cast(type, kind) if is_dataclass(kind) else None
+    first = next(iter(choice))
+    name = values.get(KIND, first) if isinstance(values, Mapping) else first
+    if not isinstance(name, str) or name not in choice:
+        raise ConfigError(f"{where}: {KIND} {name!r} is none of {', '.join(choice)}")
+    return choice[name]
+
+
+def choices() -> dict[str, dict[str, type]]:
+    """The sections that may be one of several dataclasses, with these by their kind."""
+    found = {name: variants(kind) for name, kind in _hints(RunConfig).items()}
+    return {name: choice for name, choice in found.items() if choice}
 
 
 def show_type(kind: Any) -> str:
@@ -106,28 +143,40 @@ def parse_table(
         key = written.replace("-", "_")
         if key in found:
             raise ConfigError(f"{where}: {key!r} stands there twice, with - and with _")
-        if cls is ZipformerConfig and key == "preset":
+        if issubclass(cls, EncoderConfig) and key == "preset":
             found[key] = _checked_preset(value, where)
             continue
         if key not in hints:
-            elsewhere = [name for name, _, _ in leaves() if name.rsplit(".", 1)[-1] == key]
-            hint = suggest(key, _key_names(cls))
-            hint = f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else hint
-            raise UnknownKeyError(f"{where}: unknown key {written!r}{hint}")
+            raise UnknownKeyError(f"{where}: unknown key {written!r}{_where_it_is(cls, key)}")
         found[key] = convert(hints[key], value, base, f"{where}: {key}")
     return found
 
 
+def _where_it_is(cls: type, key: str) -> str:
+    """The end of a message about a key that a section does not have."""
+    for choice in choices().values():
+        if cls in choice.values():
+            others = [name for name, other in choice.items() if key in _hints(other)]
+            if others:
+                own = next(name for name, other in choice.items() if other is cls)
+                return f": kind {own!r} has no such key, kind {' or '.join(map(repr, others))} has"
+    elsewhere = [name for name, _, _ in leaves() if name.rsplit(".", 1)[-1] == key]
+    if elsewhere:
+        return f"; did you mean {' or '.join(elsewhere)}?"
+    return suggest(key, _key_names(cls))
+
+
 def _key_names(cls: type) -> list[str]:
-    return [*_hints(cls), *(["preset"] if cls is ZipformerConfig else [])]
+    return [*_hints(cls), *(["preset"] if issubclass(cls, EncoderConfig) else [])]
 
 
 def convert(kind: Any, value: Any, base: Path | None, where: str) -> Any:
     """A value as the type wants it, or a ``ConfigError`` saying where it is and what fits."""
-    if is_dataclass(kind):
+    section = section_type(kind, value, where)
+    if section is not None:
         if not isinstance(value, Mapping):
             raise wrong_type(where, "a table", value)
-        return parse_table(typing.cast(type, kind), value, base, where)
+        return parse_table(section, value, base, where)
     if is_optional(kind):
         return None if value in (None, "") else convert(inner_type(kind), value, base, where)
     origin = get_origin(kind)
@@ -205,22 +254,32 @@ def build(cls: type, values: Mapping[str, Any]) -> Any:
     """Makes a dataclass, and those inside it, from a checked table."""
     hints, values = _hints(cls), dict(values)
     for name, kind in hints.items():
-        if name in values and is_dataclass(kind):
-            values[name] = build(typing.cast(type, kind), values[name])
-    if cls is ZipformerConfig and "preset" in values:
-        return PRESETS[values.pop("preset")](**values)
+        if name in values and (section := section_type(kind, values[name], name)):
+            values[name] = build(section, values[name])
+    if issubclass(cls, EncoderConfig) and "preset" in values:
+        return getattr(cls, values.pop("preset"))(**values)
     return cls(**values)
 
 
-def leaves(cls: type = RunConfig, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted key, type, default) of everything that can be set."""
-    if cls is ZipformerConfig:
-        yield f"{prefix}preset", Literal[tuple(PRESETS)], None
+def leaves(
+    cls: type = RunConfig, prefix: str = "", values: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, type, default) of everything that can be set.
+
+    Args:
+        cls: A config, or a section of one.
+        prefix: Of the keys.
+        values: Its table as far as it is known; it says which kinds are meant.
+    """
+    if issubclass(cls, EncoderConfig):
+        yield f"{prefix}preset", Literal[PRESETS], None
     hints = _hints(cls)
     for f in fields(cls):
-        kind = hints[f.name]
-        if is_dataclass(kind):
-            yield from leaves(typing.cast(type, kind), f"{prefix}{f.name}.")
+        kind, inner = hints[f.name], values.get(f.name, {})
+        if section := section_type(kind, inner, prefix + f.name):
+            for name, leaf, default in leaves(section, f"{prefix}{f.name}.", inner):
+                chooses = name == f"{prefix}{f.name}.{KIND}" and variants(kind)
+                yield name, Literal[tuple(variants(kind))] if chooses else leaf, default
         else:
             default = f.default if f.default_factory is MISSING else f.default_factory()
             yield prefix + f.name, kind, default

@@ -19,6 +19,7 @@ from zipformer.config import ContextConfig, DataConfig, LossConfig, ModelConfig,
 from zipformer.data.features import extract
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
+from zipformer.nn.config import EncoderConfig
 from zipformer.training.averaging import ModelAverage
 from zipformer.training.checkpoint import LoadedModel, epoch_path, save, sha256
 
@@ -76,10 +77,15 @@ def train_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer(path)
 
 
-def talkative_model(vocab_size: int, seed: int = 0, heads: ModelConfig = CONFIG.model) -> AsrModel:
+def talkative_model(
+    vocab_size: int,
+    seed: int = 0,
+    heads: ModelConfig = CONFIG.model,
+    encoder: EncoderConfig = ENCODER,
+) -> AsrModel:
     """Weights large enough that context, history and input all matter to the words."""
     generator = torch.Generator().manual_seed(seed)
-    model = AsrModel(CONFIG.encoder, vocab_size, heads).eval()
+    model = AsrModel(encoder, vocab_size, heads).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
@@ -114,14 +120,19 @@ def _first_layers(model: AsrModel) -> list[nn.Linear]:
     return layers
 
 
-def tiny_run(folder: Path, heads: ModelConfig = CONFIG.model, **data: object) -> LoadedModel:
+def tiny_run(
+    folder: Path,
+    heads: ModelConfig = CONFIG.model,
+    encoder: EncoderConfig = ENCODER,
+    **data: object,
+) -> LoadedModel:
     """A model in the folder of its run; ``data`` changes fields of the data section."""
     tokenizer = train_tokenizer(folder)
     settings = DataConfig(bpe_model=tokenizer.path, num_workers=0, **data)  # type: ignore[arg-type]
     loss = LossConfig(transducer_scale=float(heads.transducer), ctc_scale=float(heads.ctc))
     return LoadedModel(
-        model=talkative_model(tokenizer.vocab_size, heads=heads),
-        config=replace(CONFIG, data=settings, model=heads, loss=loss),
+        model=talkative_model(tokenizer.vocab_size, heads=heads, encoder=encoder),
+        config=replace(CONFIG, encoder=encoder, data=settings, model=heads, loss=loss),
         tokenizer=tokenizer,
         label="epoch1-avg1",
         path=folder / "epoch-1.pt",

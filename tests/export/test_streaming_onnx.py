@@ -12,7 +12,7 @@ from tolerances import ENCODER, ROUNDING
 from zipformer import Context
 from zipformer.export import export_streaming, states
 from zipformer.export.runtime import OnnxTransducer
-from zipformer.nn.encoder import EncoderState
+from zipformer.nn.state import EncoderState
 
 CONTEXTS = [Context(32, 128, 64), Context(64, 128, 0)]
 ABOUT = {"model": "epoch9-avg3 of x", "T": "not yours"}

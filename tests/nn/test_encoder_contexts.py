@@ -1,15 +1,22 @@
-"""The laws of contexts: stream equals whole utterance, and nobody sees further than agreed."""
+"""The laws of contexts: stream equals whole utterance, and nobody sees further than agreed.
+
+They hold for every kind of encoder, and for every ablation of the Zipformer. The Zipformer is
+tested at the contexts that it is used with, the others at fewer, some too short for it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from nn.small_encoder import expressive_encoder
+from nn.small_encoder import ABLATIONS, BASELINES, ENCODERS, KINDS, expressive_encoder
 from tolerances import ENCODER
 from torch import Tensor
 
-from zipformer import Context, Encoder, EncoderState
+from zipformer import Context, EncoderState
 from zipformer.nn import layout
+from zipformer.nn.streaming_encoder import StreamingEncoder
 
 MENU = [
     Context(chunk, left, right)
@@ -17,9 +24,24 @@ MENU = [
     for left in (128, 256)
     for right in (0, 64, 128, 256)
 ]
+SHORT = [Context(32, 128), Context(32, 64, 64), Context(20, 40, 12), Context(4, 16, 8)]
+STREAMS = [
+    *[("zipformer", context, n) for context in MENU for n in (9, 77, 301, 437)],
+    *[(kind, context, n) for kind in BASELINES for context in SHORT for n in (9, 301)],
+    *[(name, context, 301) for name in ABLATIONS for context in (MENU[0], Context(32, 128, 64))],
+]
 
 
-def stream(encoder: Encoder, features: Tensor, context: Context) -> Tensor:
+def cases(
+    zipformer: list[Context], baselines: list[Context], ablations: list[Context]
+) -> list[tuple[str, Context]]:
+    """Encoders with the contexts they are tested at."""
+    pairs = [("zipformer", context) for context in zipformer]
+    pairs += [(kind, context) for kind in BASELINES for context in baselines]
+    return pairs + [(name, context) for name in ABLATIONS for context in ablations]
+
+
+def stream(encoder: StreamingEncoder, features: Tensor, context: Context) -> Tensor:
     """Step by step, and a flush of what is left: (1, T, 80) -> (1, T', D)."""
     state, outs, start = encoder.initial_state(1, context), [], 0
     while start + context.window + 13 <= features.shape[1]:
@@ -34,11 +56,10 @@ def stream(encoder: Encoder, features: Tensor, context: Context) -> Tensor:
     return torch.cat([*outs, out], dim=1)
 
 
-@pytest.mark.parametrize("num_frames", [9, 77, 301, 437])
-@pytest.mark.parametrize("context", MENU, ids=str)
+@pytest.mark.parametrize("kind,context,num_frames", STREAMS, ids=str)
 @torch.no_grad()
-def test_stream_equals_windowed(context: Context, num_frames: int) -> None:
-    encoder = expressive_encoder()
+def test_stream_equals_windowed(kind: str, context: Context, num_frames: int) -> None:
+    encoder = expressive_encoder(ENCODERS[kind])
     features = 3 * torch.randn(1, num_frames, 80)
     whole, lengths = encoder(features, torch.tensor([num_frames]), context)
     streamed = stream(encoder, features, context)
@@ -48,13 +69,23 @@ def test_stream_equals_windowed(context: Context, num_frames: int) -> None:
 
 @pytest.mark.parametrize("mode", ["windowed", "masked"])
 @pytest.mark.parametrize(
-    "context",
-    [Context.full(), Context(32, 128), Context(64, -1), Context(32, 128, 64), Context(64, -1, 64)],
+    "kind,context",
+    cases(
+        [
+            Context.full(),
+            Context(32, 128),
+            Context(64, -1),
+            Context(32, 128, 64),
+            Context(64, -1, 64),
+        ],
+        [Context.full(), Context(32, 128), Context(20, -1, 12)],
+        [Context.full(), Context(32, 128, 64)],
+    ),
     ids=str,
 )
 @torch.no_grad()
-def test_batch_mates_and_padding_change_nothing(context: Context, mode: str) -> None:
-    encoder = expressive_encoder()
+def test_batch_mates_and_padding_change_nothing(kind: str, context: Context, mode: str) -> None:
+    encoder = expressive_encoder(ENCODERS[kind])
     lengths = torch.tensor([301, 9, 150, 8, 222])
     features = 3 * torch.randn(5, 301, 80)
     together, out_lengths = encoder(features, lengths, context, mode)
@@ -68,13 +99,21 @@ def test_batch_mates_and_padding_change_nothing(context: Context, mode: str) -> 
             assert difference.abs().max() <= ENCODER
 
 
-@pytest.mark.parametrize("context", [Context(32, 128), Context(32, -1)], ids=str)
+@pytest.mark.parametrize(
+    "kind,context",
+    cases(
+        [Context(32, 128), Context(32, -1)],
+        [Context(20, 40), Context(4, -1)],
+        [Context(32, 128)],
+    ),
+    ids=str,
+)
 @torch.no_grad()
 def test_windowed_equals_masked_without_right_context(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    kind: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The encoder takes the cheaper of the two by itself; here each is forced."""
-    encoder = expressive_encoder()
+    encoder = expressive_encoder(ENCODERS[kind])
     features, lengths = 3 * torch.randn(2, 250, 80), torch.tensor([250, 201])
     monkeypatch.setattr(layout, "_windows_are_cheaper", lambda *_: True)
     windowed, out_lengths = encoder(features, lengths, context)
@@ -85,9 +124,10 @@ def test_windowed_equals_masked_without_right_context(
         assert (windowed[i, :n] - masked[i, :n]).abs().max() <= ENCODER
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_unlimited_left_equals_a_left_longer_than_the_utterance() -> None:
-    encoder = expressive_encoder()
+def test_unlimited_left_equals_a_left_longer_than_the_utterance(kind: str) -> None:
+    encoder = expressive_encoder(ENCODERS[kind])
     features, lengths = 3 * torch.randn(2, 250, 80), torch.tensor([250, 201])
     unlimited, out_lengths = encoder(features, lengths, Context(32, -1, 64))
     long, _ = encoder(features, lengths, Context(32, 512, 64))
@@ -95,10 +135,18 @@ def test_unlimited_left_equals_a_left_longer_than_the_utterance() -> None:
         assert (unlimited[i, :n] - long[i, :n]).abs().max() <= ENCODER
 
 
-@pytest.mark.parametrize("context", [Context(32, 128), Context(32, 128, 64)], ids=str)
+@pytest.mark.parametrize(
+    "kind,context",
+    cases(
+        [Context(32, 128), Context(32, 128, 64)],
+        [Context(32, 128), Context(20, 40, 12)],
+        [Context(32, 128, 64)],
+    ),
+    ids=str,
+)
 @torch.no_grad()
-def test_lookahead_is_chunk_plus_right_plus_13(context: Context) -> None:
-    encoder = expressive_encoder()
+def test_lookahead_is_chunk_plus_right_plus_13(kind: str, context: Context) -> None:
+    encoder = expressive_encoder(ENCODERS[kind])
     features, lengths = 3 * torch.randn(1, 301, 80), torch.tensor([301])
     before, _ = encoder(features, lengths, context)
     seen = context.window + 13
@@ -108,15 +156,16 @@ def test_lookahead_is_chunk_plus_right_plus_13(context: Context) -> None:
     first = context.chunk // 4
     assert (after[:, :first] - before[:, :first]).abs().max() == 0
     changed = features.clone()
-    changed[:, seen - 1] += 1.0  # the last frame of the look-ahead does count
+    changed[:, seen - 1] += 10.0  # the last frame of the look-ahead does count
     after, _ = encoder(changed, lengths, context)
     assert (after[:, :first] - before[:, :first]).abs().max() > ENCODER
 
 
+@pytest.mark.parametrize("kind", ENCODERS)
 @torch.no_grad()
-def test_right_context_and_mode_matter_with_these_weights() -> None:
+def test_right_context_and_mode_matter_with_these_weights(kind: str) -> None:
     """Guards the other tests: with weights that ignore context they would prove nothing."""
-    encoder = expressive_encoder()
+    encoder = expressive_encoder(ENCODERS[kind])
     features, lengths = 3 * torch.randn(1, 301, 80), torch.tensor([301])
     outs = [
         encoder(features, lengths, context, mode)[0]
@@ -129,13 +178,17 @@ def test_right_context_and_mode_matter_with_these_weights() -> None:
         ]
     ]
     for i, a in enumerate(outs):
-        for b in outs[i + 1 :]:
-            assert (a - b).abs().mean() > 10 * ENCODER
+        for j, b in enumerate(outs[:i]):
+            if kind == "contextnet" and (j, i) == (1, 2):  # it has no left context to limit
+                assert (a - b).abs().max() <= ENCODER
+            else:
+                assert (a - b).abs().mean() > 10 * ENCODER
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "no_sharing"])
 @torch.no_grad()
-def test_streams_join_and_leave_between_steps() -> None:
-    encoder, context = expressive_encoder(), Context(32, 128, 64)
+def test_streams_join_and_leave_between_steps(kind: str) -> None:
+    encoder, context = expressive_encoder(ENCODERS[kind]), Context(32, 128, 64)
     features = 3 * torch.randn(3, 32 * 4 + 64 + 13, 80)
     size = context.window + 13
 
@@ -166,9 +219,10 @@ def test_streams_join_and_leave_between_steps() -> None:
     assert state.processed.tolist() == [2 * 16, 3 * 16]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_a_step_does_not_change_the_state_it_was_given() -> None:
-    encoder, context = expressive_encoder(), Context(32, 128)
+def test_a_step_does_not_change_the_state_it_was_given(kind: str) -> None:
+    encoder, context = expressive_encoder(ENCODERS[kind]), Context(32, 128)
     state = encoder.initial_state(1, context)
     features = torch.randn(1, 45, 80)
     first, _ = encoder.step(features, state, context)
@@ -177,25 +231,48 @@ def test_a_step_does_not_change_the_state_it_was_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "context,message",
+    "kind,context,message",
     [
-        (Context(40, 160), "multiple of 16 frames; nearest allowed: 32 or 48"),
-        (Context(32, 144), "multiple of the chunk 32; nearest allowed: 128 or 160"),
-        (Context(32, 64), "nearest allowed: 128"),
-        (Context(32, 128, 8), "nearest allowed: 0 or 16"),
+        ("zipformer", Context(40, 160), "multiple of 16 frames; nearest allowed: 32 or 48"),
+        ("zipformer", Context(32, 144), "multiple of the chunk 32; nearest allowed: 128 or 160"),
+        ("zipformer", Context(32, 64), "nearest allowed: 128"),
+        ("zipformer", Context(32, 128, 8), "nearest allowed: 0 or 16"),
+        ("conformer", Context(30, 150), "multiple of 4 frames; nearest allowed: 28 or 32"),
+        ("conformer", Context(4, 8), "nearest allowed: 12"),
+        ("transformer", Context(32, 40), "multiple of the chunk 32; nearest allowed: 32 or 64"),
+        ("contextnet", Context(32, 128, 2), "nearest allowed: 0 or 4"),
     ],
     ids=str,
 )
-def test_context_that_is_not_allowed_is_refused(context: Context, message: str) -> None:
-    encoder = expressive_encoder()
+def test_context_that_is_not_allowed_is_refused(kind: str, context: Context, message: str) -> None:
+    encoder = expressive_encoder(ENCODERS[kind])
     with pytest.raises(ValueError, match=message):
         encoder(torch.randn(1, 100, 80), torch.tensor([100]), context)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("context", [Context.full(), Context(32, -1)], ids=str)
-def test_unlimited_context_cannot_stream(context: Context) -> None:
+def test_unlimited_context_cannot_stream(kind: str, context: Context) -> None:
     with pytest.raises(ValueError, match="cannot stream"):
-        expressive_encoder().initial_state(1, context)
+        expressive_encoder(ENCODERS[kind]).initial_state(1, context)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_an_encoder_that_is_not_causal_sees_whole_utterances_only(kind: str) -> None:
+    changes = {} if kind == "zipformer" else {"dual_norm": False}
+    encoder = expressive_encoder(replace(KINDS[kind], causal=False, **changes))
+    features, lengths = 3 * torch.randn(2, 250, 80), torch.tensor([250, 100])
+    together, out_lengths = encoder(features, lengths)
+    alone, _ = encoder(features[1:, :100], lengths[1:])
+    assert (together[1, : int(out_lengths[1])] - alone[0]).abs().max() <= ENCODER
+    changed = features.clone()
+    changed[:, 240:] += 1.0
+    assert (encoder(changed, lengths)[0][0, 0] - together[0, 0]).abs().max() > ENCODER
+    with pytest.raises(ValueError, match="causal = false sees the whole utterance"):
+        encoder(features, lengths, Context(32, 128))
+    with pytest.raises(ValueError, match="causal = false"):
+        encoder.initial_state(1, Context(32, 128))
 
 
 def test_wrong_input_is_named() -> None:

@@ -6,16 +6,19 @@ import random
 
 import pytest
 import torch
-from nn.small_encoder import TINY
+from nn.small_encoder import ABLATIONS, KINDS, TINY
 from tolerances import ENCODER
 from torch import Tensor
 
 from zipformer import Context, Encoder
 from zipformer.nn.dropout import SharedDropout, keep_sequences
+from zipformer.nn.kinds import build_encoder
 from zipformer.nn.schedule import ScheduledFloat, set_progress
+from zipformer.nn.streaming_encoder import StreamingEncoder
+from zipformer.optim import ScaledAdam
 
 
-def run(encoder: Encoder, seed: int) -> Tensor:
+def run(encoder: StreamingEncoder, seed: int) -> Tensor:
     torch.manual_seed(seed)
     features = torch.randn(3, 120, 80)
     out, _ = encoder(features, torch.tensor([120, 90, 60]), Context(32, 128, 64))
@@ -23,9 +26,10 @@ def run(encoder: Encoder, seed: int) -> Tensor:
     return out
 
 
-def test_a_seed_decides_everything_and_global_random_nothing() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_decides_everything_and_global_random_nothing(kind: str) -> None:
     torch.manual_seed(0)
-    encoder = Encoder(TINY).train()
+    encoder = build_encoder(KINDS[kind]).train()
     set_progress(encoder, 100.0)
     random.seed(1)
     first = run(encoder, seed=5)
@@ -41,12 +45,13 @@ def test_a_seed_decides_everything_and_global_random_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(grads, same, strict=True))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["windowed", "masked"])
-def test_gradients_do_not_see_padding(mode: str) -> None:
+def test_gradients_do_not_see_padding(mode: str, kind: str) -> None:
     """In eval mode, where nothing is drawn: the gradient of a padded utterance is its own."""
-    encoder = Encoder(TINY).eval()
+    encoder = build_encoder(KINDS[kind]).eval()
     features = torch.randn(1, 90, 80)
-    weight = torch.randn(1, 21, 40)
+    weight = torch.randn(1, 21, encoder.config.output_dim)
 
     def gradients(features: Tensor) -> list[Tensor]:
         encoder.zero_grad()
@@ -61,13 +66,30 @@ def test_gradients_do_not_see_padding(mode: str) -> None:
         assert (a - b).abs().max() <= ENCODER * max(1.0, float(a.abs().max()))
 
 
-def test_every_parameter_learns() -> None:
-    encoder = Encoder(TINY).eval()
+@pytest.mark.parametrize("name", ["zipformer", *ABLATIONS])
+def test_every_parameter_learns(name: str) -> None:
+    encoder = build_encoder((KINDS | ABLATIONS)[name]).eval()
     run(encoder, seed=0)
     missing = [n for n, p in encoder.named_parameters() if p.grad is None]
     still = [n for n, p in encoder.named_parameters() if p.grad is not None and not p.grad.any()]
     assert missing == []
     assert still == []
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_take_training_steps(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(ABLATIONS[name]).train()
+    set_progress(encoder, 1e6)  # no skips, so that everything has a gradient
+    optimizer = ScaledAdam(encoder.named_parameters(), lr=0.01)
+    before = {n: p.clone() for n, p in encoder.named_parameters()}
+    for seed in range(2):
+        encoder.zero_grad()
+        run(encoder, seed)
+        optimizer.step()
+    after = dict(encoder.named_parameters())
+    assert all(p.isfinite().all() for p in after.values())
+    assert [n for n, p in after.items() if torch.equal(p, before[n])] == []
 
 
 def test_dropout_shares_its_mask_along_time_and_keeps_the_mean() -> None:

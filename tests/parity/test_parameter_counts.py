@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +31,20 @@ PUBLISHED = {
 # Parameters of the published layers that no forward pass reads; ours have no such thing.
 DEAD = {"S": 2944, "M": 5760, "L": 9344}
 SIZES = {"S": ZipformerConfig.small, "M": ZipformerConfig.medium, "L": ZipformerConfig.large}
+
+NO_DOWNSAMPLING = {
+    "downsampling": (1,),
+    "input_downsampling": 2,
+    "num_layers": 12,
+    "dims": 512,
+    "unmasked_dims": 256,
+    "query_head_dim": 32,
+    "pos_head_dim": 4,
+    "value_head_dim": 12,
+    "num_heads": 8,
+    "feedforward_dims": 1536,
+    "kernels": 31,
+}
 
 
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "noncausal"])
@@ -80,3 +95,29 @@ def test_the_attention_decoder_has_its_parameters_and_no_others() -> None:
         forward = 512 * 2048 + 2048 + 2048 * 512 + 512
         wanted = 6 * (4 * square + cross + forward + 3 * norm) + 500 * 512 + 500 * 512 + 500
         assert sum(p.numel() for p in model.attention_decoder.parameters()) == wanted
+
+
+# Rows of the published ablation table: changes of the medium model, millions of parameters.
+ABLATIONS: dict[str, tuple[dict[str, Any], float]] = {
+    "base": ({}, 65.6),
+    "no_temporal_downsampling": (NO_DOWNSAMPLING, 94.2),
+    "two_conformer_blocks": ({"block": "conformer"}, 73.9),
+    "no_nonlin_attention": ({"nonlin_attention": False}, 58.7),
+    "no_nonlin_attention_no_sharing": (
+        {"nonlin_attention": False, "share_attention": False},
+        60.9,
+    ),
+    "no_bypass": ({"bypass": False}, 65.5),
+    "layer_norm": ({"norm": "layer_norm"}, 65.6),
+    "only_swoosh_r": ({"activation": "swoosh_r"}, 65.5),
+    "swish": ({"activation": "swish"}, 65.5),
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_are_as_large_as_the_published_ones(name: str) -> None:
+    changes, millions = ABLATIONS[name]
+    with torch.device("meta"):
+        model = AsrModel(ZipformerConfig.medium(causal=False, **changes), 500, ModelConfig())
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    assert count == pytest.approx(millions, rel=0.005)

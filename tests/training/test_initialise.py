@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sentencepiece
 import torch
+from nn.small_encoder import KINDS
 from published_names import published_name
 from torch import Tensor, nn
 from training.tiny_corpus import ENCODER, VOCAB_SIZE, WORDS, write_tokenizer
@@ -405,6 +406,25 @@ def test_another_architecture_is_refused_by_name(
         with pytest.raises(ValueError, match=f"(?s){message}"):
             initialise(target, path, tokenizer)
     assert all(torch.equal(v, before[n]) for n, v in target.state_dict().items())
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["ours", "published"])
+def test_another_kind_of_encoder_is_refused(
+    run: Path, tokenizer: Tokenizer, published: bool
+) -> None:
+    if published:
+        write_published(run / "pretrained.pt", fresh(1))
+    target = AsrModel(KINDS["conformer"], VOCAB_SIZE, MODEL)
+    with pytest.raises(ValueError, match=r"encoder.kind = zipformer there, conformer here"):
+        initialise(target, run / "pretrained.pt" if published else run, tokenizer)
+
+
+def test_an_activation_shows_in_no_shape_and_is_refused(run: Path, tokenizer: Tokenizer) -> None:
+    write_published(run / "pretrained.pt", fresh(1))
+    target = AsrModel(replace(ENCODER, activation="swish"), VOCAB_SIZE, MODEL)
+    for path in (run, run / "pretrained.pt"):
+        with pytest.raises(ValueError, match="encoder.activation = swoosh there, swish here"):
+            initialise(target, path, tokenizer)
 
 
 def test_a_deeper_published_encoder_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -20,6 +20,7 @@ from training.tiny_task import TinyTask, tiny_config
 from zipformer.config import OptimConfig
 from zipformer.context import Context
 from zipformer.data.sampler import Share
+from zipformer.nn.baselines.config import ConformerConfig
 from zipformer.optim import Eden, ScaledAdam
 from zipformer.training import checkpoint
 from zipformer.training.distributed import Processes
@@ -276,6 +277,13 @@ def test_changed_architecture_is_refused_on_resume(tmp_path: Path) -> None:
         fit(config, TinyTask())
 
 
+def test_another_kind_of_encoder_is_refused_on_resume(tmp_path: Path) -> None:
+    fit(tiny_config(tmp_path, max_steps=2), TinyTask())
+    config = replace(tiny_config(tmp_path), encoder=ConformerConfig())
+    with pytest.raises(ValueError, match="encoder.kind: zipformer -> conformer"):
+        fit(config, TinyTask())
+
+
 def test_keys_that_a_checkpoint_is_older_than_have_their_defaults_on_resume(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -283,11 +291,17 @@ def test_keys_that_a_checkpoint_is_older_than_have_their_defaults_on_resume(
     path = checkpoint.newest(tmp_path)
     assert path is not None
     content = checkpoint.load(path)
-    for section, key in (("model", "transducer"), ("model", "aed_dim"), ("loss", "aed_scale")):
+    for section, key in (
+        ("model", "transducer"),
+        ("model", "aed_dim"),
+        ("loss", "aed_scale"),
+        ("encoder", "kind"),
+        ("optim", "warmup_start"),
+    ):
         del content["config"][section][key]
     checkpoint.save(path, content)
     fit(tiny_config(tmp_path, max_steps=3), TinyTask())
-    assert "the config has changed" not in caplog.text
+    assert "going on from" in caplog.text and "config has changed" not in caplog.text
     config = tiny_config(tmp_path)
     config = replace(config, model=replace(config.model, aed_dim=256))
     with pytest.raises(ValueError, match="another architecture: model.aed_dim: 512 -> 256"):

@@ -57,7 +57,7 @@ def decode_batches(
     Raises:
         MemoryError: If a batch does not fit into the memory of the device, saying what to lower.
     """
-    decoder = make_decoder(loaded.model, loaded.tokenizer.tokens, method)
+    decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens, method)
     decoded = Decoded()
     device = next(loaded.model.parameters()).device
     for batch in batches:

@@ -61,7 +61,7 @@ class Transcriber:
         self.method = method
         self.loaded = loaded
         self.context = context
-        self.decoder = make_decoder(loaded.model, loaded.tokenizer.tokens, method)
+        self.decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens, method)
         self.device = next(loaded.model.parameters()).device
 
     def file(self, path: Path) -> Transcript:

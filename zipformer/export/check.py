@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zipformer.context import Context
 from zipformer.decoding.methods import make_decoder
 from zipformer.export import feeding, states
 from zipformer.export.runtime import OnnxEncoder, OnnxTransducer
@@ -84,7 +85,10 @@ def check(model: SpeechModel, directory: Path, audio: Sequence[Tensor | np.ndarr
         audio: Recordings, each (N,) samples at the model's sample rate in [-1, 1].
     """
     export = OnnxTransducer(directory)
-    model = as_transducer(copy.deepcopy(model).cpu().eval(), "the comparison needs")
+    encoder = export.encoder
+    context = encoder.context if isinstance(encoder, OnnxEncoder) else Context.full()
+    model = copy.deepcopy(model.at(context)).cpu().eval()
+    model = as_transducer(model, "the comparison needs")
     results = (_check_one(model, export, export.features(samples)) for samples in audio)
     return sum(results, Check())
 

@@ -22,7 +22,7 @@ from zipformer.export import networks, readme, states
 from zipformer.export.feeding import step_frames
 from zipformer.export.onnx_file import Network, require_onnx, write
 from zipformer.model import SpeechModel, Transducer, as_transducer
-from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.config import EncoderConfig, ZipformerConfig
 
 ENCODER, DECODER, JOINER, TOKENS = "encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt"
 EXAMPLE = 2  # streams or utterances to trace with
@@ -50,15 +50,16 @@ def export_streaming(
         sample_rate: Of the audio that the model was trained on, in Hz.
 
     Raises:
-        ValueError: If the context cannot stream or the encoder cannot compute it, if sherpa-onnx
-            has no room for the encoder's state, the model is no transducer, or ``tokens`` are of
-            another vocabulary.
+        ValueError: If the encoder is no Zipformer, if the context cannot stream or the encoder
+            cannot compute it, if sherpa-onnx has no room for the encoder's state, the model is no
+            transducer, or ``tokens`` are of another vocabulary.
         ImportError: If the packages of the extra ``export`` are missing.
     """
     model.encoder.initial_state(1, context)  # refuses what cannot stream
-    config = model.encoder.config
+    config = _zipformer(model.encoder.config)
     _check_frontend(config)
-    model = _prepare(model, tokens, directory)
+    _check_layers(config)
+    model = _prepare(model.at(context), tokens, directory)
     state = states.to_list(model.encoder.initial_state(EXAMPLE, context))
     axes = states.state_axes(model.encoder.num_layers)
     encoder = Network(
@@ -89,9 +90,11 @@ def export_offline(
         model, tokens, directory, int8, about, sample_rate: As in ``export_streaming``.
 
     Raises:
-        ValueError: If the model is no transducer, or ``tokens`` are of another vocabulary.
+        ValueError: If the encoder is no Zipformer, the model no transducer, or ``tokens`` are of
+            another vocabulary.
         ImportError: If the packages of the extra ``export`` are missing.
     """
+    _zipformer(model.encoder.config)
     model = _prepare(model, tokens, directory)
     num_features = model.encoder.config.num_features
     encoder = Network(
@@ -184,6 +187,15 @@ def _prepare(model: SpeechModel, tokens: Sequence[str], directory: Path) -> Tran
     return copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
 
 
+def _zipformer(config: EncoderConfig) -> ZipformerConfig:
+    if not isinstance(config, ZipformerConfig):
+        raise ValueError(
+            f"sherpa-onnx runs Zipformers, this model's encoder.kind is {config.kind!r}: export it "
+            "as a checkpoint (--format checkpoint), or train with encoder.kind = 'zipformer'"
+        )
+    return config
+
+
 def _check_frontend(config: ZipformerConfig) -> None:
     channels = config.frontend_channels[-1]
     if channels > states.FRONTEND_CHANNELS:
@@ -192,3 +204,14 @@ def _check_frontend(config: ZipformerConfig) -> None:
             f"sherpa-onnx keeps {states.FRONTEND_CHANNELS} of a stream: such a model cannot stream "
             "there; export_offline works"
         )
+
+
+def _check_layers(config: ZipformerConfig) -> None:
+    """Ablations have layers with more or less to remember."""
+    published = ZipformerConfig()
+    for key in ("input_downsampling", "block", "nonlin_attention", "share_attention"):
+        if getattr(config, key) != getattr(published, key):
+            raise ValueError(
+                f"sherpa-onnx keeps the state of published layers, not of those with encoder.{key} "
+                f"= {getattr(config, key)}: such a model cannot stream there; export_offline works"
+            )

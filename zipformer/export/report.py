@@ -183,7 +183,7 @@ def _score(
 def _pytorch(
     loaded: LoadedModel, context: Context
 ) -> Callable[[list[np.ndarray]], list[Hypothesis]]:
-    decoder = make_decoder(loaded.model, loaded.tokenizer.tokens)
+    decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens)
     device = next(loaded.model.parameters()).device
     rate, bins = loaded.config.data.sample_rate, loaded.config.encoder.num_features
 

@@ -26,7 +26,7 @@ from zipformer.export import feeding, states
 from zipformer.export.models import DECODER, ENCODER, JOINER, TOKENS
 from zipformer.export.onnx_file import int8_path, require_onnx
 from zipformer.model import SpeechModel
-from zipformer.nn.encoder import EncoderState
+from zipformer.nn.state import EncoderState
 
 
 class OnnxTransducer:

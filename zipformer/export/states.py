@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from zipformer.nn.encoder import EncoderState
 from zipformer.nn.layer import LayerState
+from zipformer.nn.state import EncoderState
 
 FRONTEND_CHANNELS = 128  # of embed_states; sherpa-onnx knows no other number
 BATCH_AXES = {  # of each cache of a layer, in order
@@ -45,10 +45,9 @@ def to_list(state: EncoderState) -> list[Tensor]:
     """
     tensors: list[Tensor] = []
     for layer in state.layers:
-        key, nonlin, value1, value2, conv1, conv2 = vars(layer).values()
-        tensors += [key.transpose(0, 1), nonlin.unsqueeze(0)]
-        tensors += [value1.transpose(0, 1), value2.transpose(0, 1)]
-        tensors += [conv1.transpose(1, 2), conv2.transpose(1, 2)]
+        tensors += [layer.key.transpose(0, 1), layer.nonlin.unsqueeze(0)]
+        tensors += [layer.value1.transpose(0, 1), layer.value2.transpose(0, 1)]
+        tensors += [layer.conv1.transpose(1, 2), layer.conv2.transpose(1, 2)]
     missing = FRONTEND_CHANNELS - state.frontend.shape[1]
     return [*tensors, F.pad(state.frontend, (0, 0, 0, 0, 0, missing)), state.processed]
 

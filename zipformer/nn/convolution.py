@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipformer import ops
+from zipformer.nn.choices import Activation
 from zipformer.nn.layout import Layout
 from zipformer.nn.linear import scaled_linear
 from zipformer.nn.regularizers import Balancer, Whiten
@@ -110,16 +111,20 @@ def _convolve(conv: nn.Conv1d, x: Tensor, padding: int) -> Tensor:
 
 
 class ConvModule(nn.Module):
-    """Gate, depthwise convolution, SwooshR, projection.
+    """Gate, depthwise convolution, SwooshR or another activation, projection.
 
     Args:
         channels: D.
         kernel: k, odd.
         causal: Whether the convolution respects chunks.
+        activation: Behind the convolution.
     """
 
-    def __init__(self, channels: int, kernel: int, causal: bool) -> None:
+    def __init__(
+        self, channels: int, kernel: int, causal: bool, activation: Activation = ops.swoosh_r
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.in_proj = nn.Linear(channels, 2 * channels)
         self.balancer1 = Balancer(  # of the gate, before the sigmoid
             ScheduledFloat((0.0, 0.05), (8000.0, 0.025)),
@@ -152,4 +157,4 @@ class ConvModule(nn.Module):
             y, _ = self.depthwise_conv(windows.fold(x.squeeze(1)), windows, None)
             x = windows.unfold(y, x.shape[2]).unsqueeze(1)
         x = self.whiten(self.balancer2(x, layout.valid), layout.valid)
-        return self.out_proj(ops.swoosh_r(x)), state
+        return self.out_proj(self.activation(x)), state

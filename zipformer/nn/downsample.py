@@ -38,6 +38,14 @@ class Downsample(nn.Module):
         return torch.einsum("bkwsd,s->bkwd", x, weights)
 
 
+class SameRate(nn.Module):
+    """In place of a ``Downsample``: nothing is to be done."""
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(B, K, W, D) -> the same."""
+        return x
+
+
 def _repeat_last_frame(x: Tensor, layout: Layout, lengths: Tensor) -> Tensor:
     """Overwrites what lies behind each utterance's end with its last frame inside the window."""
     starts = layout.chunk * torch.arange(layout.num_windows, device=x.device)

@@ -1,10 +1,11 @@
-"""Feed-forward module with SwooshL."""
+"""Feed-forward module."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from zipformer import ops
+from zipformer.nn.choices import Activation
 from zipformer.nn.dropout import SharedDropout
 from zipformer.nn.layout import Layout
 from zipformer.nn.linear import scaled_linear
@@ -13,15 +14,17 @@ from zipformer.nn.schedule import ScheduledFloat
 
 
 class FeedForward(nn.Module):
-    """Two projections around SwooshL.
+    """Two projections around SwooshL, or another activation.
 
     Args:
         channels: D.
         hidden: Width between the projections.
+        activation: Between them.
     """
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, channels: int, hidden: int, activation: Activation = ops.swoosh_l) -> None:
         super().__init__()
+        self.activation = activation
         self.in_proj = nn.Linear(channels, hidden)
         self.hidden_balancer = Balancer(0.3, 1.0, 0.75, 5.0)
         self.dropout = SharedDropout(ScheduledFloat((0.0, 0.3), (20000.0, 0.1), default=0.0))
@@ -31,5 +34,5 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(B, K, W, D) -> (B, K, W, D)."""
         x = self.hidden_balancer(self.in_proj(x), layout.valid)
-        x = self.out_proj(self.dropout(ops.swoosh_l(x)))
+        x = self.out_proj(self.dropout(self.activation(x)))
         return self.out_whiten(x, layout.valid)

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipformer import masks, ops
-from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.choices import Activation
+from zipformer.nn.config import EncoderConfig
 from zipformer.nn.dropout import SharedDropout, skip_sequences
 from zipformer.nn.gradients import scale_gradient
-from zipformer.nn.norm import BiasNorm
+from zipformer.nn.norm import make_norm
 from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 
@@ -26,10 +27,12 @@ class ConvNeXt(nn.Module):
 
     Args:
         channels: C.
+        activation: In the bottleneck.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, activation: Activation = ops.swoosh_l) -> None:
         super().__init__()
+        self.activation = activation
         self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=(0, REACH), groups=channels)
         self.pointwise_conv1 = nn.Conv2d(channels, 3 * channels, 1)
         self.hidden_balancer = Balancer(0.3, 1.0, 0.75, 5.0)
@@ -51,7 +54,7 @@ class ConvNeXt(nn.Module):
         y = ops.depthwise_conv2d(x, depthwise.weight)
         y = y.permute(0, 2, 3, 1)  # (B, N, F, C), a view in channels-last
         y = F.linear(y, weight, bias)
-        y = ops.swoosh_l(self.hidden_balancer(y, valid))
+        y = self.activation(self.hidden_balancer(y, valid))
         y = F.linear(y, self.pointwise_conv2.weight.flatten(1), self.pointwise_conv2.bias)
         y = skip_sequences(y, float(self.skip_rate), self.training)
         y = x[:, :, REACH:-REACH].permute(0, 2, 3, 1) + y
@@ -68,9 +71,10 @@ class Frontend(nn.Module):
         config: The encoder's.
     """
 
-    def __init__(self, config: ZipformerConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         c1, c2, c3 = config.frontend_channels
+        self.activation = config.choices.convolution
         self.mean, self.std = config.feature_mean, config.feature_std
         self.conv1 = nn.Conv2d(1, c1, 3, padding=(0, 1))
         self.balancer1 = Balancer(max_abs=1.0, channel_dim=1)
@@ -78,11 +82,11 @@ class Frontend(nn.Module):
         self.balancer2 = Balancer(max_abs=4.0, channel_dim=1)
         self.conv3 = nn.Conv2d(c2, c3, 3, stride=(1, 2))
         self.balancer3 = Balancer(max_abs=4.0, channel_dim=1)
-        self.convnext = ConvNeXt(c3)
+        self.convnext = ConvNeXt(c3, config.choices.wide)
         self.bins = ((config.num_features - 1) // 2 - 1) // 2
-        self.out = nn.Linear(c3 * self.bins, config.dims[0])
+        self.out = nn.Linear(c3 * self.bins, config.frontend_dim)
         self.out_whiten = Whiten(1, ScheduledFloat((0.0, 4.0), (20000.0, 8.0)), grad_scale=0.02)
-        self.out_norm = BiasNorm(config.dims[0])
+        self.out_norm = make_norm(config.choices.norm, config.frontend_dim)
         self.dropout = SharedDropout(ScheduledFloat((0.0, 0.3), (20000.0, 0.1), default=0.0))
 
     @staticmethod
@@ -137,11 +141,11 @@ class Frontend(nn.Module):
             features = (features - self.mean) / self.std
         image = features.unsqueeze(1).to(memory_format=torch.channels_last)
         x = scale_gradient(self.conv1(image), 0.2)
-        x = ops.swoosh_r(self.balancer1(x, self._valid(x, lengths, 2, 1)))
+        x = self.activation(self.balancer1(x, self._valid(x, lengths, 2, 1)))
         x = self.conv2(x)
-        x = ops.swoosh_r(self.balancer2(x, self._valid(x, lengths, 3, 2)))
+        x = self.activation(self.balancer2(x, self._valid(x, lengths, 3, 2)))
         x = self.conv3(x)
-        return ops.swoosh_r(self.balancer3(x, self._valid(x, lengths, 7, 2)))
+        return self.activation(self.balancer3(x, self._valid(x, lengths, 7, 2)))
 
     @staticmethod
     def _valid(x: Tensor, lengths: Tensor | None, lost: int, stride: int) -> Tensor | None:

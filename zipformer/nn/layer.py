@@ -9,25 +9,30 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from zipformer.nn.ablated import NoNonlinAttention, OwnWeights, SharedWeights
 from zipformer.nn.attention import (
     AttentionWeights,
     NonlinAttention,
     SelfAttention,
     uniform_weights,
 )
+from zipformer.nn.choices import Choices
 from zipformer.nn.convolution import ConvModule
 from zipformer.nn.dropout import keep_sequences, skip_sequences
 from zipformer.nn.feedforward import FeedForward
 from zipformer.nn.gradients import chance
 from zipformer.nn.layout import Layout
-from zipformer.nn.norm import BiasNorm, Bypass
+from zipformer.nn.norm import make_bypass, make_norm
 from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 
 
 @dataclass
 class LayerState:
-    """What a layer remembers of the past; the stream's axis comes first in every tensor."""
+    """What a layer remembers of the past; the stream's axis comes first in every tensor.
+
+    None in a stream is what the layer has no part for.
+    """
 
     key: Tensor | None = None  # (B, L, H * query dim)
     nonlin: Tensor | None = None  # (B, L, 3 D / 4)
@@ -35,6 +40,7 @@ class LayerState:
     value2: Tensor | None = None  # (B, L, H * value dim)
     conv1: Tensor | None = None  # (B, k // 2, D)
     conv2: Tensor | None = None  # (B, k // 2, D)
+    key2: Tensor | None = None  # (B, L, H * query dim), where attention weights are not shared
 
 
 class Layer(nn.Module):
@@ -46,6 +52,7 @@ class Layer(nn.Module):
         encoding_dim: Size of the relative position encoding.
         causal: Whether convolutions respect chunks.
         skip_rate: How often a sequence skips the whole layer.
+        choices: Of an ablation.
     """
 
     def __init__(
@@ -60,22 +67,28 @@ class Layer(nn.Module):
         encoding_dim: int,
         causal: bool,
         skip_rate: float | ScheduledFloat,
+        choices: Choices,
     ) -> None:
         super().__init__()
-        self.self_attn_weights = AttentionWeights(
-            channels, num_heads, query_dim, pos_dim, encoding_dim
+        attention = (channels, num_heads, query_dim, pos_dim, encoding_dim)
+        wide, convolution = choices.wide, choices.convolution
+        self.self_attn_weights = AttentionWeights(*attention)
+        self.self_attn_weights2 = (
+            SharedWeights() if choices.share_attention else OwnWeights(*attention)
         )
         self.self_attn1 = SelfAttention(channels, num_heads, value_dim)
         self.self_attn2 = SelfAttention(channels, num_heads, value_dim)
-        self.feed_forward1 = FeedForward(channels, feedforward * 3 // 4)
-        self.feed_forward2 = FeedForward(channels, feedforward)
-        self.feed_forward3 = FeedForward(channels, feedforward * 5 // 4)
-        self.nonlin_attention = NonlinAttention(channels)
-        self.conv_module1 = ConvModule(channels, kernel, causal)
-        self.conv_module2 = ConvModule(channels, kernel, causal)
-        self.bypass_mid = Bypass(channels)
-        self.bypass = Bypass(channels, skip_rate)
-        self.norm = BiasNorm(channels)
+        self.feed_forward1 = FeedForward(channels, feedforward * 3 // 4, wide)
+        self.feed_forward2 = FeedForward(channels, feedforward, wide)
+        self.feed_forward3 = FeedForward(channels, feedforward * 5 // 4, wide)
+        self.nonlin_attention = (
+            NonlinAttention(channels) if choices.nonlin_attention else NoNonlinAttention()
+        )
+        self.conv_module1 = ConvModule(channels, kernel, causal, convolution)
+        self.conv_module2 = ConvModule(channels, kernel, causal, convolution)
+        self.bypass_mid = make_bypass(choices.bypass, channels)
+        self.bypass = make_bypass(choices.bypass, channels, skip_rate)
+        self.norm = make_norm(choices.norm, channels)
         self.balancer1 = Balancer(0.45, 0.55, 0.2, 4.0)
         self.balancer2 = Balancer(0.45, 0.55, 0.1, 4.0)
         self.balancer_na = Balancer(
@@ -128,6 +141,7 @@ class Layer(nn.Module):
         x = x + self._skip(y, self.ff2_skip_rate)
         x = self.bypass_mid(start, x)
 
+        weights, new.key2 = self.self_attn_weights2(weights, x, positions, layout, state.key2)
         y, new.value2 = self.self_attn2(x, weights, layout, state.value2)
         x = x + y * attend
         y, new.conv2 = self.conv_module2(x, layout, state.conv2)

@@ -1,4 +1,4 @@
-"""BiasNorm, and the bypass that learns how much of a layer to use."""
+"""Norms, and the bypass that learns how much of a layer to use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zipformer import ops
+from zipformer.nn.choices import NormName
 from zipformer.nn.dropout import keep_sequences
 from zipformer.nn.gradients import limit_value
 from zipformer.nn.schedule import ScheduledFloat, scheduled
@@ -34,6 +35,21 @@ class BiasNorm(nn.Module):
         return ops.bias_norm(x, self.bias, log_scale)
 
 
+def layer_norm(channels: int) -> nn.LayerNorm:
+    """LayerNorm whose bias does not start at zero.
+
+    ScaledAdam changes a tensor relative to its size: zeros would hardly ever move.
+    """
+    norm = nn.LayerNorm(channels)
+    nn.init.normal_(norm.bias, std=0.01)
+    return norm
+
+
+def make_norm(name: NormName, channels: int) -> nn.Module:
+    """The norm of that name: (..., C) -> (..., C)."""
+    return BiasNorm(channels) if name == "bias_norm" else layer_norm(channels)
+
+
 class Bypass(nn.Module):
     """Interpolates between a module's input and output with a learned weight per channel.
 
@@ -55,3 +71,16 @@ class Bypass(nn.Module):
         if keep is not None:
             scale = scale * keep
         return before + (after - before) * scale
+
+
+class NoBypass(nn.Module):
+    """In place of a ``Bypass``: what comes out is the output."""
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """(B, ..., C) twice -> the second one."""
+        return after
+
+
+def make_bypass(present: bool, channels: int, skip_rate: float | ScheduledFloat = 0.0) -> nn.Module:
+    """A ``Bypass``, or what takes its place."""
+    return Bypass(channels, skip_rate) if present else NoBypass()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zipformer.nn.attention import RelativePositions
 from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.conformer_block import ConformerBlock
 from zipformer.nn.downsample import Downsample, upsample
 from zipformer.nn.layer import Layer, LayerState
 from zipformer.nn.layout import Layout
@@ -29,11 +30,12 @@ class Stack(nn.Module):
 
     def __init__(self, config: ZipformerConfig, index: int) -> None:
         super().__init__()
-        channels = config.dims[index]
+        channels, choices = config.dims[index], config.choices
         self.factor = config.downsampling[index]
         self.positions = RelativePositions(config.pos_dim)
+        layer = Layer if config.block == "zipformer" else ConformerBlock
         self.layers = nn.ModuleList(
-            Layer(
+            layer(
                 channels,
                 config.num_heads[index],
                 config.feedforward_dims[index],
@@ -44,6 +46,7 @@ class Stack(nn.Module):
                 config.pos_dim,
                 config.causal,
                 skip_rate,
+                choices,
             )
             for skip_rate in _layer_skip_rates(config, index)
         )
@@ -57,13 +60,13 @@ class Stack(nn.Module):
         """Runs the layers at this stack's rate.
 
         Args:
-            x: (B, K, W, D) at 50 Hz.
+            x: (B, K, W, D) at the rate of the encoder's input, 50 Hz as published.
             feature_mask: (B, 1, 1, D) of zeros and ones, or None.
-            layout: At 50 Hz.
+            layout: At that rate.
             states: One per layer.
 
         Returns:
-            (B, K, W, D) at 50 Hz, and the new states.
+            (B, K, W, D) at that rate, and the new states.
         """
         start = x
         lower = layout.at(self.factor)
@@ -86,7 +89,7 @@ def _layer_skip_rates(config: ZipformerConfig, index: int) -> list[ScheduledFloa
 
     A layer is skipped half of the time before its turn, then less and less.
     """
-    stacks, layers = len(config.num_layers), config.num_layers[index]
+    stacks, layers = len(config.layers), config.layers[index]
     begin = WARMUP * (index + 1) / (stacks + 1)
     turn = WARMUP / (stacks + 1) / layers
     final = LAYER_SKIP * math.sqrt(config.downsampling[index])

@@ -1,6 +1,7 @@
-"""The optimizer and the learning-rate schedule that Zipformer is trained with."""
+"""The optimizer and the learning-rate schedule that Zipformer is trained with, and plain Adam."""
 
+from zipformer.optim.adam import Adam
 from zipformer.optim.eden import Eden
 from zipformer.optim.scaled_adam import ClipInfo, ScaledAdam
 
-__all__ = ["ClipInfo", "Eden", "ScaledAdam"]
+__all__ = ["Adam", "ClipInfo", "Eden", "ScaledAdam"]

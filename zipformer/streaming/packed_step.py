@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from zipformer import ops
 from zipformer.context import FRONTEND_LOOKAHEAD, Context
-from zipformer.nn.encoder import Encoder, EncoderState
+from zipformer.nn.state import EncoderState
+from zipformer.nn.streaming_encoder import StreamingEncoder
 
 
 class PackedStep(nn.Module):
@@ -31,7 +32,7 @@ class PackedStep(nn.Module):
         ValueError: If the encoder cannot stream with this context.
     """
 
-    def __init__(self, encoder: Encoder, context: Context) -> None:
+    def __init__(self, encoder: StreamingEncoder, context: Context) -> None:
         super().__init__()
         self.encoder = encoder
         self.context = context

@@ -28,7 +28,7 @@ from zipformer.context import FRONTEND_LOOKAHEAD, Context
 from zipformer.decoding.menu import check_context
 from zipformer.decoding.methods import make_decoder
 from zipformer.model import SpeechModel
-from zipformer.nn.encoder import EncoderState
+from zipformer.nn.state import EncoderState
 from zipformer.streaming.packed_step import PackedStep, trace
 from zipformer.streaming.stream import Stream, StreamResult
 from zipformer.training.checkpoint import LoadedModel, load_model
@@ -69,7 +69,7 @@ class Recognizer:
         step = PackedStep(self.model.encoder, context)
         self._fresh = step.fresh
         self._encode = trace(step) if traced else step
-        self.decoder = make_decoder(model, tokens, method)
+        self.decoder = make_decoder(model.at(context), tokens, method)
 
     @classmethod
     def from_checkpoint(

@@ -21,6 +21,7 @@ REFERENCE_WARMUP = 500  # steps
 TOLERANCE = 1.25  # times the suggested rate; the published 0.04 at 3000 s is 1.03 times
 FEWEST_STEPS = 1000  # of a run; with fewer, larger steps are no way out
 TRIAL_STEPS = 100  # so few say nothing about a schedule
+ADAM_LR = 0.001  # a usual step size; ten times as much seldom goes well
 FINETUNE_LR = 0.0045
 FINETUNE_REF_SECONDS = 0.01  # the first step is over and so are all schedules
 FINAL_BATCHES = 20_000  # reference batches after which dropout has its final rate
@@ -40,6 +41,8 @@ def learning_rate_advice(
     Returns:
         Lines to log; none if there is nothing to say.
     """
+    if config.optim.kind == "adam":
+        return _adam_advice(config)
     step_seconds = config.data.max_duration * world_size * config.train.accumulate
     run_seconds = _run_seconds(config, step_seconds, epoch_seconds)
     steps = int(run_seconds / step_seconds)
@@ -73,6 +76,16 @@ def _run_seconds(config: RunConfig, step_seconds: float, epoch_seconds: float) -
         by_steps = config.train.max_steps * step_seconds
         seconds = min(seconds, by_steps) if seconds else by_steps
     return seconds if seconds > TRIAL_STEPS * step_seconds else 0.0
+
+
+def _adam_advice(config: RunConfig) -> list[str]:
+    lr = config.optim.base_lr
+    if lr <= 10 * ADAM_LR:
+        return []
+    return [
+        f"optim.base_lr = {lr:g} is a rate of scaled_adam, a relative change per step; with "
+        f"optim.kind = adam it is absolute: --base-lr {ADAM_LR:g}"
+    ]
 
 
 def _finetune_advice(config: RunConfig) -> list[str]:

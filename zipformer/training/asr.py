@@ -22,15 +22,15 @@ from zipformer.model import AsrModel
 from zipformer.nn.encoder import Encoder
 from zipformer.training.checkpoint import BPE_MODEL
 from zipformer.training.distributed import Processes
-from zipformer.training.head_losses import head_losses, make_targets
 from zipformer.training.initialise import initialise
+from zipformer.training.methods import METHODS, Outcome, single
 from zipformer.training.task import StepInfo
 
 logger = logging.getLogger(__name__)
 
 
 class AsrTask:
-    """Training of an ``AsrModel``: one encoding of a batch, and the losses of its heads.
+    """Training of an ``AsrModel`` by the method of the config.
 
     Args:
         config: The resolved config; ``data.bpe_model`` must exist.
@@ -54,7 +54,7 @@ class AsrTask:
 
     def build_model(self) -> AsrModel:
         """A model of the config's sizes, with as many outputs as the tokenizer has tokens."""
-        return AsrModel(self.config.encoder, self.tokenizer.vocab_size, self.config.model)
+        return AsrModel.of(self.config, self.tokenizer.vocab_size)
 
     def initialise(self, model: nn.Module, source: Path) -> str:
         """Takes over the weights of a run of ours or of a published checkpoint."""
@@ -64,15 +64,9 @@ class AsrTask:
     def loss(
         self, model: nn.Module, batch: Batch, step: StepInfo
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted losses of all heads, summed over the batch; see ``head_losses``."""
+        """What the method of the config makes of a batch; see ``zipformer.training.methods``."""
         assert isinstance(model, AsrModel)
-        encoder_out, lengths = model.encoder(
-            batch.features, batch.feature_lens, context=step.context, right_mode=step.right_mode
-        )  # (B, T, D), (B,)
-        targets = make_targets(model, batch.tokens, encoder_out.device)
-        loss, parts = head_losses(model, encoder_out, lengths, targets, self.config.loss, step.step)
-        info = {"loss": loss, **parts, "frames": lengths.sum()}
-        return loss, {name: value.detach() for name, value in info.items()}
+        return _to_log(METHODS[self.config.method.kind](model, batch, step, self.config))
 
     def validate(self, model: nn.Module, processes: Processes) -> dict[str, float]:
         """Loss per output frame and greedy WER at each context of ``validation.contexts``.
@@ -97,7 +91,7 @@ class AsrTask:
         for batch in self._validation_batches(model, processes):
             aligned = keep_alignable(batch)
             if aligned is not None:
-                info = self.loss(model, aligned, step)[1]
+                info = _to_log(single(model, aligned, step, self.config))[1]
                 total += info["loss"].item()
                 frames += info["frames"].item()
         total, frames = processes.sum(total, frames)
@@ -105,7 +99,7 @@ class AsrTask:
 
     def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
         """Word errors in percent of the reference words: greedy search of the first head."""
-        search = make_decoder(model, self.tokenizer.tokens)
+        search = make_decoder(model.at(context), self.tokenizer.tokens)
         errors, words = 0.0, 0.0
         for batch in self._validation_batches(model, processes, self.config.validation.wer_cuts):
             out, lengths = model.encoder(
@@ -143,6 +137,11 @@ class AsrTask:
                 left -= count_cuts(path)
                 if left <= 0:
                     return
+
+
+def _to_log(outcome: Outcome) -> tuple[Tensor, dict[str, Tensor]]:
+    info = {"loss": outcome.loss, **outcome.parts, "frames": outcome.frames}
+    return outcome.loss, {name: value.detach() for name, value in info.items()}
 
 
 def keep_alignable(batch: Batch) -> Batch | None:

@@ -244,7 +244,7 @@ def _assemble(
 ) -> LoadedModel:
     config = from_dict(content["config"])
     tokenizer = _load_tokenizer(path.parent, content, path)
-    model = AsrModel(config.encoder, tokenizer.vocab_size, config.model)
+    model = AsrModel.of(config, tokenizer.vocab_size)
     load_weights(model, content["model"], str(path))
     return LoadedModel(
         model=model.to(device).eval(),

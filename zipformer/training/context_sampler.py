@@ -8,8 +8,8 @@ import torch
 
 from zipformer.config import ContextConfig
 from zipformer.context import UNLIMITED, Context
-from zipformer.nn.config import ZipformerConfig
-from zipformer.nn.encoder import RightMode
+from zipformer.nn.config import EncoderConfig
+from zipformer.nn.streaming_encoder import RightMode
 
 _STREAM = 0x5EED_C0DE  # keeps these draws apart from others made from the same seed and step
 
@@ -43,7 +43,7 @@ class ContextSampler:
     def __init__(
         self,
         config: ContextConfig,
-        encoder: ZipformerConfig,
+        encoder: EncoderConfig,
         seed: int,
         full_share: float = 0.0,
     ) -> None:
@@ -126,7 +126,7 @@ class ContextSampler:
         return "windowed" if share < self.config.windowed_share else "masked"
 
 
-def _check(encoder: ZipformerConfig, chunk: int, left: int, right: int) -> None:
+def _check(encoder: EncoderConfig, chunk: int, left: int, right: int) -> None:
     try:
         encoder.check_context(Context(chunk, left, right))
     except ValueError as error:

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from zipformer.config import LossConfig
 from zipformer.heads.attention_decoder import with_end
-from zipformer.losses import attention_loss, ctc_loss, transducer_losses
-from zipformer.model import AsrModel
+from zipformer.losses import Emission, attention_loss, ctc_loss
+from zipformer.losses.transducer import SharedLattice, shared_transducer_losses
+from zipformer.model import Heads
 
 
 @dataclass(frozen=True)
@@ -39,43 +40,58 @@ class Targets:
     predictor_out: Tensor | None
 
 
+@dataclass
+class Computed:
+    """What has been computed already of a head's loss, by a method that compares heads.
+
+    Args:
+        transducer: Simple and pruned loss.
+        log_probs: (B, T, V), the CTC head's output.
+    """
+
+    transducer: tuple[Tensor, Tensor] | None = None
+    log_probs: Tensor | None = None
+
+
 def make_targets(
-    model: AsrModel, ids: Sequence[list[int]], device: torch.device, blank: int = 0
+    heads: Heads, ids: Sequence[list[int]], device: torch.device, blank: int = 0
 ) -> Targets:
     """Transcripts as tensors, and what the predictor makes of them.
 
     Args:
-        model: Whose predictor.
+        heads: Whose predictor.
         ids: Token ids of each utterance.
         device: Of the model.
         blank: Id of the blank, which starts a transcript.
     """
     tokens, lengths = pad_tokens(ids, blank, device)
     predicted = None
-    if model.predictor is not None:
-        predicted = model.predictor(F.pad(tokens, (1, 0), value=blank))  # (B, U) -> (B, U + 1, P)
+    if heads.predictor is not None:
+        predicted = heads.predictor(F.pad(tokens, (1, 0), value=blank))  # (B, U) -> (B, U + 1, P)
     return Targets(ids, tokens, lengths, predicted)
 
 
 def head_losses(
-    model: AsrModel,
+    heads: Heads,
     encoder_out: Tensor,
     lengths: Tensor,
     targets: Targets,
     settings: LossConfig,
     step: int,
+    computed: Computed | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The losses of the model's heads, each a sum over the batch.
 
     A head without weight is left out: its loss is not computed.
 
     Args:
-        model: Whose heads.
+        heads: Of the model, or of one of its paths.
         encoder_out: (B, T, D).
         lengths: (B,) valid frames.
         targets: From ``make_targets``.
         settings: Weights and types.
         step: Steps taken before this one; see ``transducer_weights``.
+        computed: What need not be computed again.
 
     Returns:
         The weighted sum, and its parts without weights: ``simple`` and ``pruned`` of the
@@ -88,14 +104,21 @@ def head_losses(
         "ctc": settings.ctc_scale,
         "aed": settings.aed_scale,
     }
+    computed = computed or Computed()
     parts: dict[str, Tensor] = {}
     if targets.predictor_out is not None and settings.transducer_scale > 0:
-        parts |= _transducer_parts(model, encoder_out, lengths, targets, settings)
-    if model.ctc_output is not None and settings.ctc_scale > 0:
-        log_probs = model.ctc_output(encoder_out)  # (B, T, V)
+        if computed.transducer is None:
+            (pair,), _ = shared_lattice(heads, [encoder_out], lengths, targets, settings)
+        else:
+            pair = computed.transducer
+        parts |= {"simple": pair[0], "pruned": pair[1]}
+    if heads.ctc_output is not None and settings.ctc_scale > 0:
+        log_probs = computed.log_probs
+        if log_probs is None:
+            log_probs = heads.ctc_output(encoder_out)  # (B, T, V)
         parts["ctc"] = ctc_loss(log_probs, lengths, targets.ids)
-    if model.attention_decoder is not None and settings.aed_scale > 0:
-        decoder = model.attention_decoder
+    if heads.attention_decoder is not None and settings.aed_scale > 0:
+        decoder = heads.attention_decoder
         logits = decoder(targets.tokens, encoder_out, lengths)  # (B, U + 1, V)
         wanted = with_end(targets.tokens, targets.lengths, decoder.sos_eos_id)
         parts["aed"] = attention_loss(logits, *wanted, settings.label_smoothing)
@@ -109,8 +132,13 @@ def transducer_weights(settings: LossConfig, step: int) -> tuple[float, float]:
     Over the first ``warm_steps`` steps the pruned loss takes over from the simple one, whose
     gradients decide what is pruned and mean little at first.
     """
-    warm = min(step / settings.warm_steps, 1.0) if settings.warm_steps > 0 else 1.0
+    warm = warmth(settings, step)
     return 1.0 + warm * (settings.simple_scale - 1.0), 0.1 + warm * 0.9
+
+
+def warmth(settings: LossConfig, step: int) -> float:
+    """How far ``loss.warm_steps`` have passed, from 0 to 1."""
+    return min(step / settings.warm_steps, 1.0) if settings.warm_steps > 0 else 1.0
 
 
 def pad_tokens(
@@ -128,30 +156,38 @@ def pad_tokens(
     return padded.to(device), lengths.to(device)
 
 
-def _transducer_parts(
-    model: AsrModel,
-    encoder_out: Tensor,
+def shared_lattice(
+    heads: Heads,
+    encoder_outs: Sequence[Tensor],
     lengths: Tensor,
     targets: Targets,
     settings: LossConfig,
-) -> dict[str, Tensor]:
-    """Simple and pruned loss (arXiv 2206.13236)."""
-    assert model.joiner is not None and targets.predictor_out is not None
-    assert model.simple_am_proj is not None and model.simple_lm_proj is not None
-    simple, pruned = transducer_losses(
-        encoder_out,
+) -> tuple[list[tuple[Tensor, Tensor]], SharedLattice]:
+    """Simple and pruned loss of each encoding of a batch, pruned alike.
+
+    Args:
+        heads: With a transducer.
+        encoder_outs: (B, T, D) of each.
+        lengths: (B,) valid frames.
+        targets: From ``make_targets``.
+        settings: Of the losses.
+    """
+    assert heads.joiner is not None and targets.predictor_out is not None
+    assert heads.simple_am_proj is not None and heads.simple_lm_proj is not None
+    return shared_transducer_losses(
+        encoder_outs,
         lengths,
         targets.predictor_out,
         targets.tokens,
         targets.lengths,
-        model.simple_am_proj,
-        model.simple_lm_proj,
-        model.joiner,
+        heads.simple_am_proj,
+        heads.simple_lm_proj,
+        heads.joiner,
         prune_range=settings.prune_range,
         lm_scale=settings.lm_scale,
         am_scale=settings.am_scale,
         rnnt_type=settings.rnnt_type,
         backend=settings.backend,
         reduction="sum",
+        emission=Emission(settings.fastemit, settings.delay_penalty),
     )
-    return {"simple": simple, "pruned": pruned}

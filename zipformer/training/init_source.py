@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.icefall import read_published, rename_published
-from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.config import EncoderConfig
 from zipformer.training.checkpoint import (
     BPE_MODEL,
     LoadedModel,
@@ -55,7 +55,7 @@ class Source:
     name: str
     weights: Mapping[str, Tensor]
     tokens: Sequence[str] | None = None
-    encoder: ZipformerConfig | None = None
+    encoder: EncoderConfig | None = None
     aed_heads: int | None = None
     others: Sequence[str] = ()
     notes: tuple[str, ...] = ()

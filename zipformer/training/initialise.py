@@ -37,7 +37,14 @@ CONFIG_KEYS = (
     (r"\bjoiner\.", ["model.joiner_dim", "model.predictor_dim"]),
     (r"", ["encoder.dims"]),  # the rest
 )
-FREE_KEYS = ("unmasked_dims",)  # of the encoder: how it is trained, not what it computes
+FREE_KEYS = ("unmasked_dims", "dropout")  # of the encoder: how it is trained, not what it computes
+PUBLISHED = {  # what no shape shows of published encoders: they take the features as they are
+    "kind": "zipformer",
+    "feature_mean": 0.0,
+    "feature_std": 1.0,
+    "input_downsampling": 1,
+    "activation": "swoosh",
+}
 
 
 @dataclass(frozen=True)
@@ -153,8 +160,10 @@ def _different_keys(source: Source, model: AsrModel) -> list[str]:
     here = plain(model.encoder.config)
     if source.encoder is not None:
         there = plain(source.encoder)
-    else:  # published encoders take the features as they are
-        there = {**here, "feature_mean": 0.0, "feature_std": 1.0}
+    else:
+        there = {**here, **PUBLISHED}
+    if there["kind"] != here["kind"]:
+        return [f"encoder.kind = {there['kind']} there, {here['kind']} here"]
     different = [
         f"encoder.{key} = {there[key]} there, {value} here"
         for key, value in here.items()

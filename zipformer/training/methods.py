@@ -26,7 +26,7 @@ from zipformer.losses import (
 )
 from zipformer.method import MethodConfig
 from zipformer.model import AsrModel, Heads
-from zipformer.nn.encoder import RightMode
+from zipformer.nn.streaming_encoder import RightMode
 from zipformer.training.head_losses import (
     Computed,
     Targets,
@@ -107,9 +107,9 @@ def multi_decoder(model: AsrModel, batch: Batch, step: StepInfo, config: RunConf
         apart = similarity_distance(one.out, other.out, lengths)
         between["encoder_similarity"] = method.encoder_similarity, len(lengths) * apart
     if method.decoder_similarity > 0:
-        states = one.targets.predictor_out, other.targets.predictor_out
-        assert states[0] is not None and states[1] is not None
-        apart = similarity_distance(*states, one.targets.lengths + 1)
+        first, second = one.targets.predictor_out, other.targets.predictor_out
+        assert first is not None and second is not None
+        apart = similarity_distance(first, second, one.targets.lengths + 1)
         between["decoder_similarity"] = method.decoder_similarity, len(lengths) * apart
     return _sum_up(paths, lengths, between, step, config.loss)
 
@@ -154,16 +154,18 @@ def _two_contexts(
     model: AsrModel, batch: Batch, step: StepInfo, method: MethodConfig
 ) -> tuple[list[_Path], Tensor]:
     """The paths in full and in streaming context, and the valid frames (B,) of both."""
-    paths, targets = [], {}
+    paths: list[_Path] = []
     for name, weight, context in (
         ("offline", method.offline_weight, Context.full()),
         ("streaming", method.streaming_weight, step.context),
     ):
         out, lengths = encode(model, batch, context, step.right_mode)
         heads = model.at(context)
-        if heads not in targets:
-            targets[heads] = make_targets(heads, batch.tokens, out.device)
-        paths.append(_Path(name, weight, heads, out, targets[heads]))
+        if paths and heads is paths[0].heads:
+            targets = paths[0].targets
+        else:
+            targets = make_targets(heads, batch.tokens, out.device)
+        paths.append(_Path(name, weight, heads, out, targets))
     return paths, lengths
 
 
@@ -199,7 +201,8 @@ def _sum_up(
     paths: Sequence[_Path], lengths: Tensor, between: Between, step: StepInfo, settings: LossConfig
 ) -> Outcome:
     """The weighted losses of the paths, and of what lies between them."""
-    total, parts = torch.zeros((), device=lengths.device), {}
+    total = torch.zeros((), device=lengths.device)
+    parts: dict[str, Tensor] = {}
     for path in paths:
         loss, found = head_losses(
             path.heads, path.out, lengths, path.targets, settings, step.step, path.computed

@@ -178,14 +178,15 @@ class Checkpointer:
 
 def _compare_configs(stored: dict[str, Any], current: dict[str, Any], path: Path) -> None:
     """Refuses a changed architecture, warns of other changes that make it another run."""
-    # Keys that are newer than the checkpoint have their defaults, which change nothing.
+    # A setting that the stored config does not know had its default then.
     old, new = flatten(to_dict(from_dict(stored))), flatten(current)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     lines = {key: f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed}
     fixed = [lines[key] for key in changed if is_under(key, FIXED_KEYS)]
     if fixed:
+        what = "optimizer" if all(line.startswith("optim.") for line in fixed) else "architecture"
         raise ValueError(
-            f"{path} was trained with another architecture: {'; '.join(fixed)}. "
+            f"{path} was trained with another {what}: {'; '.join(fixed)}. "
             "Set these back, or choose a new train.exp_dir"
         )
     other = [lines[key] for key in changed if not is_under(key, FREE_KEYS)]

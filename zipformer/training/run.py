@@ -6,12 +6,13 @@ import logging
 from typing import Any
 
 import torch
+from torch import nn
 
 from zipformer.cli import to_dict, to_toml
-from zipformer.config import RunConfig
+from zipformer.config import OptimConfig, RunConfig
 from zipformer.data.sampler import Share
 from zipformer.decoding.provenance import Provenance, training_provenance
-from zipformer.optim import Eden, ScaledAdam
+from zipformer.optim import Adam, Eden, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
 from zipformer.training.averaging import ModelAverage
 from zipformer.training.context_sampler import ContextSampler
@@ -77,8 +78,7 @@ class Run:
         logger.info("the model has %.2f M parameters", size / 1e6)
 
         # 3. Optimizer
-        named = list(self.model.named_parameters())
-        self.optimizer = ScaledAdam(named, lr=optim.base_lr, clipping_scale=optim.clipping_scale)
+        self.optimizer = _optimizer(self.model, optim)
         self.scheduler = Eden(
             self.optimizer,
             optim.lr_batches,
@@ -163,3 +163,10 @@ class Run:
         """Closes the files."""
         if self.metrics is not None:
             self.metrics.close()
+
+
+def _optimizer(model: nn.Module, config: OptimConfig) -> ScaledAdam | Adam:
+    if config.kind == "adam":
+        return Adam(model.parameters(), lr=config.base_lr)
+    named = list(model.named_parameters())
+    return ScaledAdam(named, lr=config.base_lr, clipping_scale=config.clipping_scale)

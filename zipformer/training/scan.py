@@ -8,8 +8,8 @@ from typing import Any
 
 from zipformer.config import ContextConfig
 from zipformer.context import UNLIMITED, Context
-from zipformer.nn.encoder import RightMode
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
+from zipformer.nn.streaming_encoder import RightMode
 from zipformer.training.metrics import peak_memory_mb
 from zipformer.training.step import Updater
 from zipformer.training.task import StepInfo

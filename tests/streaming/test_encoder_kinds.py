@@ -1,0 +1,56 @@
+"""Every kind of encoder streams through the same recognizer, with the words of the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from decoding.tiny_run import tiny_run
+from nn.small_encoder import BASELINES, KINDS
+from tolerances import ENCODER
+
+from zipformer import Context
+from zipformer.data.features import extract
+from zipformer.decoding.methods import METHODS
+from zipformer.streaming import Recognizer
+from zipformer.training.checkpoint import LoadedModel
+
+CONTEXT = Context(32, 128, 64)
+
+
+@pytest.fixture(scope="module", params=BASELINES)
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return tiny_run(tmp_path_factory.mktemp("run"), encoder=KINDS[request.param])
+
+
+def sound(seconds: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@torch.no_grad()
+def test_a_stream_hears_what_the_whole_utterance_hears(loaded: LoadedModel, method: str) -> None:
+    recognizer = Recognizer.of(loaded, CONTEXT, method)
+    samples = sound(3.0)
+    features = extract(samples[None])[None]
+    encoded = loaded.model.encoder(features, torch.tensor([features.shape[1]]), CONTEXT)
+    wanted = recognizer.decoder.decode(*encoded)[0]
+    stream = recognizer.open()
+    for piece in np.array_split(samples, 11):
+        stream.push(piece)
+    assert wanted.tokens
+    assert (stream.close().tokens, stream.result.frames) == (wanted.tokens, wanted.frames)
+
+
+def test_a_traced_step_hears_the_same(loaded: LoadedModel) -> None:
+    states = []
+    for traced in (False, True):
+        recognizer = Recognizer.of(loaded, CONTEXT, traced=traced)
+        streams = [recognizer.open() for _ in range(3)]
+        for turn in range(4):  # batches of 3 and 2 streams, with different pasts
+            for i, stream in enumerate(streams[: 3 - turn // 2]):
+                stream.accept(sound(0.7, seed=10 * turn + i))
+            recognizer.advance(streams)
+        states.append([s.encoder_state for s in streams])
+    for found, wanted in zip(states[1], states[0], strict=True):
+        assert (found - wanted).abs().max() <= 10 * ENCODER  # keys and sums are large

@@ -1,0 +1,1 @@
+"""Encoders to compare the Zipformer with, under the same contexts."""
