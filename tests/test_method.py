@@ -61,7 +61,7 @@ def test_cr_ctc_has_all_it_needs() -> None:
         (MethodConfig("cr_ctc", ctc_consistency=0.2), CTC, "spec_augment.views = 2"),
         (MethodConfig(), {"data": TWO_VIEWS}, "nobody looks at"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_not_is_named(method: MethodConfig, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -192,8 +192,8 @@ class RunConfig:
                 f"context.max_window_ratio {self.context.max_window_ratio:g} is below 1, the ratio "
                 "without right context; use 1 or more, or 0 for no limit"
             )
-        self._check_contexts()
         check_method(self)
+        self._check_contexts()
 
     def _check_heads(self) -> None:
         heads = self.model.heads

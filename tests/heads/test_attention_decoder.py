@@ -109,7 +109,7 @@ def test_log_probs_are_the_chain_of_next_tokens_to_the_end() -> None:
             before = torch.tensor([spoken[:j]], dtype=torch.int64)
             logits = decoder(before, encoded[i : i + 1], lengths[i : i + 1])[0, -1]
             wanted += logits.log_softmax(-1)[token].item()
-        assert float(found[i]) == pytest.approx(wanted, abs=1e-4)
+        assert found[i].item() == pytest.approx(wanted, abs=1e-4)
 
 
 def test_an_utterance_without_frames_or_tokens_is_finite() -> None:
