@@ -34,6 +34,11 @@ class MethodConfig:
     encoder_similarity: float = 0.0  # of the two paths of ``multi_decoder``
     decoder_similarity: float = 0.0
 
+    @property
+    def trains_full(self) -> bool:
+        """Whether full context is trained whatever ``context`` says."""
+        return self.kind in ("sampled", *TWO_CONTEXTS)
+
 
 def check_method(config: RunConfig) -> None:
     """Refuses a method that cannot do what its settings say.

@@ -88,7 +88,8 @@ def check_context(loaded: LoadedModel, context: Context, right_mode: Mode = "win
             f"context {context} cannot stream: a stream needs a finite chunk and a finite left "
             "context, as in 32/256/64"
         )
-    if not in_menu(context, loaded.config.context):
+    trained = context.is_full and loaded.config.method.trains_full
+    if not trained and not in_menu(context, loaded.config.context):
         _warn_once(loaded.path.parent, context, loaded.config.context)
 
 

@@ -87,7 +87,9 @@ class _Loop:
         state, settings = self.state, self.settings
         try:
             if state.step == 0 and self._scans():
-                scan(self.run.update, self.run.loader.largest(), self.run.config.context)
+                config = self.run.config
+                full = config.method.kind == "sampled"  # others do both in each step
+                scan(self.run.update, self.run.loader.largest(), config.context, full)
             while not state.finished(settings):
                 if _due(state.step, settings.valid_every):
                     self._validate()  # in case the last process was stopped within

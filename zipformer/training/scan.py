@@ -17,10 +17,13 @@ from zipformer.training.task import StepInfo
 logger = logging.getLogger(__name__)
 
 
-def scan(updater: Updater, batches: Sequence[Any], config: ContextConfig) -> None:
+def scan(
+    updater: Updater, batches: Sequence[Any], config: ContextConfig, full: bool = False
+) -> None:
     """Computes loss and gradients of ``batches`` at the contexts that need most memory.
 
-    Nothing of it stays: neither gradients nor buffers nor what regularizers remember.
+    Nothing of it stays: neither gradients nor buffers nor what regularizers remember. ``full`` adds
+    the whole utterance to the contexts of the config.
 
     Raises:
         RuntimeError: If memory runs out in any process, naming a batch and the setting to lower.
@@ -31,7 +34,10 @@ def scan(updater: Updater, batches: Sequence[Any], config: ContextConfig) -> Non
     try:
         for batch in batches:
             batch = batch.to(updater.precision.device)
-            for context, right_mode in heaviest_contexts(config):
+            contexts = heaviest_contexts(config)
+            if full:
+                contexts.append((Context.full(), contexts[0][1]))
+            for context, right_mode in contexts:
                 updater.try_out(batch, StepInfo(0, context, right_mode))
     except RuntimeError as error:
         failure = error
