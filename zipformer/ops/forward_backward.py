@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NEVER = -torch.inf
-EVERY = 8  # steps between two scalings
-DEAD = 1e-250  # of the largest: not worth the slow arithmetic of denormal numbers
+EVERY = 16  # steps between two scalings
+DEAD = 1e-200  # of the largest: not worth the slow arithmetic of denormal numbers
 TINY = 1e-37  # what float32 holds without slow arithmetic
 TOLERANCE = 1e-9  # of the law above; rounding alone stays below 1e-11
 
@@ -61,84 +61,100 @@ def forward_backward(
 def _with_probabilities(arcs: Tensor, last: Tensor, ring: bool) -> tuple[Tensor, Tensor, Tensor]:
     """As ``forward_backward``, and (B,) bool where the result can be relied on.
 
-    A step is one row of numbers, B times W = R + 1: in front of each utterance's rows stands one
-    that nothing reaches or leaves (in a ring, a copy of the last row).
+    A step is one row of B times W = R + 1 numbers: in front of each utterance's rows stands one
+    that nothing enters or stays in (in a ring, a copy of the last row). So "the row before" is the
+    same memory one number earlier, for all utterances at once.
     """
     _, batch, steps, rows = arcs.shape
-    width = rows + 1
-    alpha = torch.zeros(steps + 1, batch * width + 1, dtype=torch.float64)
-    before, there = alpha[:, :-1], alpha[:, 1:]
-    by_row = there.view(steps + 1, batch, width)
-    by_row[0, :, 1] = 1.0
+    shape = batch, rows + 1
+    flat = torch.zeros((steps + 1) * batch * (rows + 1) + 1, dtype=torch.float64)
+    alpha, before = flat[1:].view(steps + 1, *shape), flat[:-1].view(steps + 1, *shape)
+    alpha[0, :, 1] = 1.0
     if ring:
-        by_row[0, :, 0] = by_row[0, :, -1]
-    beta = torch.zeros(batch, width, dtype=torch.float64)
+        alpha[0, :, 0] = alpha[0, :, -1]
+    beta = torch.zeros(shape, dtype=torch.float64)
     beta[torch.arange(batch), last + 1] = 1.0
-    occupied = torch.full((steps, 2, batch, width), NEVER, dtype=torch.float64)
+    occupied = torch.full((steps, 2, *shape), NEVER, dtype=torch.float64)
     inside = occupied[..., 1:].permute(1, 2, 0, 3)
     inside.copy_(arcs)
     occupied.exp_()
-    flat = occupied.view(steps, 2, batch * width)
     with np.errstate(invalid="ignore", over="ignore"):  # such utterances are done again
-        alpha_scale = torch.from_numpy(_forward(flat.numpy(), alpha.numpy(), (batch, width), ring))
-        beta_scale = torch.from_numpy(_backward(flat.numpy(), beta.numpy(), ring))
-    alpha_scale = alpha_scale.cumsum(0)
-    beta_scale = beta_scale.flip(0).cumsum(0).flip(0)
-    total = by_row[-1, torch.arange(batch), last + 1].log() + alpha_scale[-1]
+        alpha_scale = _forward(occupied.numpy(), flat.numpy(), ring).cumsum(0)
+        beta_scale = _backward(occupied.numpy(), beta.numpy(), ring).flip(0).cumsum(0).flip(0)
+    total = alpha[-1, torch.arange(batch), last + 1].log() + alpha_scale[-1]
     # What lies behind the arcs is in them; now what lies before, as a share of the total:
-    by_row[:-1] *= (alpha_scale[:-1] + beta_scale[1:] - total).exp().unsqueeze(2)
-    flat[:, 0] *= before[:-1]
-    flat[:, 1] *= there[:-1]
+    alpha[:-1] *= (alpha_scale[:-1] + beta_scale[1:] - total).exp().unsqueeze(2)
+    occupied[:, 0] *= before[:-1]
+    occupied[:, 1] *= alpha[:-1]
     exact = ((occupied.sum(dim=(1, 3)) - 1.0).abs() <= TOLERANCE).all(dim=0)
     return total, inside, exact & total.isfinite()
 
 
-def _forward(arcs: np.ndarray, alpha: np.ndarray, shape: tuple[int, int], ring: bool) -> np.ndarray:
-    """Fills ``alpha`` (N + 1, 1 + B W) from its first step on; ``shape`` is (B, W).
+def _forward(arcs: np.ndarray, flat: np.ndarray, ring: bool) -> Tensor:
+    """Fills alpha from its first step on.
+
+    Args:
+        arcs: (N, 2, B, W).
+        flat: One number, and alpha (N + 1, B, W).
+        ring: As in ``forward_backward``.
 
     Returns:
         (N + 1, B), the logarithm of what each step was divided by.
     """
-    steps, _, size = arcs.shape
-    scale = np.zeros((steps + 1, shape[0]))
-    along_steps, along_rows = alpha.strides
-    sources = np.lib.stride_tricks.as_strided(  # the row before, and the row itself
-        alpha, (steps, 2, size), (along_steps, along_rows, along_rows)
-    )
-    targets = alpha[1:, 1:]
+    steps, _, batch, width = arcs.shape
+    size = batch * width
+    scale = np.zeros((steps + 1, batch))
+    # The row before, and the row itself.
+    sources = np.lib.stride_tricks.as_strided(flat, (steps, 2, size), (8 * size, 8, 8))
+    by_row = flat[1 + size :].reshape(steps, batch, width)
     reached = np.empty((2, size))
-    for n, (source, arc, target) in enumerate(zip(sources, arcs, targets, strict=True)):
+    entering, staying = reached
+    for n, (source, arc, target, first, end) in enumerate(
+        zip(
+            sources,
+            arcs.reshape(steps, 2, size),
+            by_row.reshape(steps, size),
+            by_row[..., 0],
+            by_row[..., -1],
+            strict=True,
+        )
+    ):
         np.multiply(source, arc, out=reached)
-        np.add(reached[0], reached[1], out=target)
-        by_row = target.reshape(shape)
+        np.add(entering, staying, out=target)
         if n % EVERY == 0:
-            scale[n + 1] = _rescale(by_row)
+            scale[n + 1] = _rescale(by_row[n])
         if ring:
-            by_row[:, 0] = by_row[:, -1]
-    return scale
+            np.copyto(first, end)
+    return torch.from_numpy(scale)
 
 
-def _backward(arcs: np.ndarray, beta: np.ndarray, ring: bool) -> np.ndarray:
+def _backward(arcs: np.ndarray, beta: np.ndarray, ring: bool) -> Tensor:
     """Multiplies what lies behind each arc into it.
 
-    ``beta`` (B, W) begins as what lies behind the last step.
+    Args:
+        arcs: (N, 2, B, W).
+        beta: (B, W), what lies behind the last step; it is overwritten.
+        ring: As in ``forward_backward``.
 
     Returns:
         (N + 1, B), the logarithm of what was divided out before each step.
     """
-    scale = np.zeros((len(arcs) + 1, len(beta)))
-    flat = beta.reshape(-1)
-    for n in reversed(range(len(arcs))):
-        entering, staying = arc = arcs[n]
-        np.multiply(arc, flat, out=arc)
-        np.add(staying[:-1], entering[1:], out=flat[:-1])
+    steps, _, batch, width = arcs.shape
+    size = batch * width
+    scale = np.zeros((steps + 1, batch))
+    both, behind = arcs.reshape(steps, 2, size), beta.reshape(size)
+    in_a_row = arcs.reshape(steps, 2 * size)
+    # Entering the row after; behind the last one stands a staying arc that is zero.
+    entering, staying = in_a_row[:, 1 : size + 1], in_a_row[:, size:]
+    first, end = beta[:, 0], beta[:, -1]
+    for n in reversed(range(steps)):
+        np.multiply(both[n], behind, out=both[n])
+        np.add(entering[n], staying[n], out=behind)
         if ring:  # what entered the first row came from the last one
-            beta[:, -1] = staying.reshape(beta.shape)[:, -1] + beta[:, 0]
-        else:
-            flat[-1:] = staying[-1:]
+            np.add(end, first, out=end)
         if n % EVERY == 0:
             scale[n] = _rescale(beta)
-    return scale
+    return torch.from_numpy(scale)
 
 
 def _rescale(x: np.ndarray) -> np.ndarray:
