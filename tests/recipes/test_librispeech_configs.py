@@ -13,7 +13,7 @@ import torch
 
 from zipformer.cli import load_config, to_dict
 from zipformer.config import RunConfig
-from zipformer.config_keys import flatten
+from zipformer.config_keys import flatten, is_under
 from zipformer.context import Context, parse_contexts
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
@@ -27,6 +27,7 @@ SIZES = {"small": "S", "medium": "M", "large": "L"}
 KINDS = {"": "unified", "_causal": "causal", "_offline": "offline"}
 FULL = [f"{size}{kind}" for size in SIZES for kind in KINDS]
 MINI = ["mini", "mini_small"]
+METHODS = ["sampled", "dual", "distill", "consistency", "multi_decoder", "cr_ctc"]
 # Parameters of the published layers that no forward pass reads; ours have no such thing.
 DEAD = {"S": 2944, "M": 5760, "L": 9344}
 
@@ -37,7 +38,7 @@ def config(name: str, *words: str) -> RunConfig:
 
 def model(run: RunConfig) -> AsrModel:
     with torch.device("meta"):
-        return AsrModel(run.encoder, 500, run.model)
+        return AsrModel.of(run, 500)
 
 
 def num_parameters(name: str) -> int:
@@ -45,7 +46,7 @@ def num_parameters(name: str) -> int:
 
 
 def test_every_config_of_the_recipe_is_tested() -> None:
-    assert [path.stem for path in CONFIGS] == sorted([*FULL, "finetune", *MINI])
+    assert [path.stem for path in CONFIGS] == sorted([*FULL, *METHODS, "finetune", *MINI])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -77,7 +78,7 @@ def test_paths_are_those_that_prepare_writes(path: Path) -> None:
     assert run.train.exp_dir == RECIPE.parents[1] / "exp" / "librispeech" / path.stem
 
 
-@pytest.mark.parametrize("name", [*FULL, "finetune"])
+@pytest.mark.parametrize("name", [*FULL, *METHODS, "finetune"])
 def test_musan_can_be_left_out(name: str) -> None:
     assert config(name, "--noise", "none").data.noise is None
 
@@ -228,3 +229,18 @@ def test_the_presets_in_the_readme_are_those_of_the_configs() -> None:
         run = to_dict(config(name))
         for section, values in tomllib.loads(block).items():
             assert values.items() <= run[section].items(), (name, section)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_differs_from_medium_in_what_it_needs(name: str) -> None:
+    allowed = {"method", "context.chunk", "train.exp_dir", "train.accumulate", "data.max_duration"}
+    if name in ("cr_ctc", "multi_decoder"):
+        allowed |= {"model", "loss"}
+    if name == "cr_ctc":
+        allowed |= {"data.spec_augment"}
+    here, base = (flatten(to_dict(config(n))) for n in (name, "medium"))
+    different = {key for key in here if here[key] != base[key]}
+    assert "method.kind" in different
+    assert {key for key in different if not is_under(key, tuple(allowed))} == set()
+    run = config(name)
+    assert run.data.max_duration * run.train.accumulate == 1000  # audio of a step and process
