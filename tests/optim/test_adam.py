@@ -64,5 +64,5 @@ def test_a_rate_of_scaled_adam_is_advised_against() -> None:
 def test_kinds_of_optimizers_are_listed() -> None:
     with pytest.raises(ValueError, match="'sgd' is none of scaled_adam, adam"):
         load_config(None, ["--optim.kind", "sgd"])
-    with pytest.raises(ValueError, match="--encoder.kind or --optim.kind"):
+    with pytest.raises(ValueError, match="--encoder.kind or --method.kind or --optim.kind"):
         load_config(None, ["--kind", "adam"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from decoding.tiny_run import tiny_run
+from decoding.tiny_run import ALL_HEADS, tiny_run
 from nn.small_encoder import BASELINES, KINDS
 from tolerances import ENCODER
 
@@ -20,7 +20,7 @@ CONTEXT = Context(32, 128, 64)
 
 @pytest.fixture(scope="module", params=BASELINES)
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return tiny_run(tmp_path_factory.mktemp("run"), encoder=KINDS[request.param])
+    return tiny_run(tmp_path_factory.mktemp("run"), ALL_HEADS, KINDS[request.param])
 
 
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
