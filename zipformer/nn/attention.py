@@ -1,7 +1,7 @@
 """Attention with relative positions; its weights are computed once per layer and used three times.
 
-Letters: B batch, K windows, W frames of a window, L left context, S = L + W keys, H heads,
-Q query dim per head, D channels.
+Letters: B batch, K windows, W frames of a window, L left context, A frames looked ahead,
+S = L + W + A keys, H heads, Q query dim per head, D channels.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class RelativePositions(nn.Module):
         self.dropout = nn.Dropout(0.15)
 
     def forward(self, layout: Layout, like: Tensor) -> Tensor:
-        """Encodings of the offsets key - query from -(S - 1) to W.
+        """Encodings of the offsets key - query from -(L + W - 1) to W + A.
 
         Args:
-            layout: Gives W and L.
+            layout: Gives W, L and A.
             like: A tensor whose device and type the result takes.
 
         Returns:
             (S + W, dim). The last row is never looked at; it makes ``relative_shift`` a view.
         """
-        keys = layout.left + layout.size
-        offset = torch.arange(1 - keys, layout.size + 1, device=like.device, dtype=torch.float32)
+        first, last = 1 - layout.left - layout.size, layout.size + layout.ahead
+        offset = torch.arange(first, last + 1, device=like.device, dtype=torch.float32)
         compression = math.sqrt(self.dim)
         compressed = compression * offset.sign() * torch.log1p(offset.abs() / compression)
         angle = torch.atan(compressed * (2.0 * math.pi / self.dim))
@@ -59,12 +59,12 @@ def relative_shift(scores: Tensor, num_keys: int) -> Tensor:
     """Aligns scores by offset to scores by key.
 
     Args:
-        scores: (..., W, S + W), column r belongs to the offset r - (S - 1) from the query.
+        scores: (..., W, S + W), column r belongs to the offset r - (L + W - 1) from the query.
         num_keys: S.
 
     Returns:
-        (..., W, S), column j belongs to key j, where query i stands at key S - W + i. Reading the
-        rows one column shorter shifts each by one more, so that this is a view.
+        (..., W, S), column j belongs to key j, where query i stands at key L + i. Reading the rows
+        one column shorter shifts each by one more, so that this is a view.
     """
     *batch, queries, columns = scores.shape
     flat = scores.flatten(-2)
@@ -117,7 +117,7 @@ class AttentionWeights(nn.Module):
         sizes = [self.query_size, self.query_size, self.pos_size]
         query, key, pos_query = self.in_proj(x).split(sizes, dim=-1)
         key = self.whiten_keys(self.balance_keys(key, layout.valid), layout.valid)
-        key, state = layout.with_history(key, layout.left, state)  # (B, K, S, H Q)
+        key, state = layout.with_context(key, state)  # (B, K, S, H Q)
 
         query = self._by_head(query)  # (B, K, H, W, Q)
         scores = torch.matmul(query, self._by_head(key).transpose(-1, -2))  # (B, K, H, W, S)
@@ -155,7 +155,7 @@ class SelfAttention(nn.Module):
         self, x: Tensor, weights: Tensor, layout: Layout, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """(B, K, W, D), weights (B, K, H, W, S), state (B, L, values) -> (B, K, W, D), state."""
-        value, state = layout.with_history(self.in_proj(x), layout.left, state)
+        value, state = layout.with_context(self.in_proj(x), state)
         value = value.view(*value.shape[:3], self.num_heads, -1).transpose(2, 3)  # (B, K, H, S, V)
         mixed = torch.matmul(weights, value).transpose(2, 3).flatten(-2)  # (B, K, W, H V)
         return self.whiten(self.out_proj(mixed), layout.valid), state
@@ -191,7 +191,7 @@ class NonlinAttention(nn.Module):
         gate, x, out_gate = self.in_proj(x).chunk(3, dim=-1)
         gate = torch.tanh(self.balancer(gate, layout.valid))
         x = self.whiten1(x, layout.valid) * gate
-        x, state = layout.with_history(x, layout.left, state)
+        x, state = layout.with_context(x, state)
         x = torch.matmul(weights, x) * out_gate
         return self.whiten2(self.out_proj(x), layout.valid), state
 

@@ -9,9 +9,13 @@ look back (attention, convolution) ask ``with_history`` for what lies left of ea
                                                   |-- C --|-- R --|
                                                           |-- C --|-- R --|
 
-Without chunks, and in the masked view of right context, there is one window: the utterance.
+Without chunks there is one window: the utterance. The masked view of right context is one pass over
+the plain utterance; its attention looks R frames ahead in every layer. It is laid out as windows
+without right context that attend to what follows them, or, where that is no cheaper, as one window
+under a mask.
 
-Letters: B batch, K windows, W frames of a window, C chunk, L left context, S = L + W, D channels.
+Letters: B batch, K windows, W frames of a window, C chunk, L left context, A frames looked ahead,
+S = L + W + A, D channels.
 """
 
 from __future__ import annotations
@@ -57,8 +61,11 @@ class Layout:
         lengths: (B,) valid frames, counted from the start of window 0; None where all frames of
             all windows exist, as in a step of a stream.
         processed: (B,) frames that came before window 0 (a stream's past), or None.
-        mask_sizes: (chunk, left, right) of the attention mask in the masked view, else None.
+        mask_sizes: (chunk, left, right) of the attention mask where one window is the masked view,
+            else None.
         full: Whether the one window is the utterance, however long that is.
+        ahead: A, frames behind each window that attention sees as they are in the windows that
+            follow: the masked view.
     """
 
     num_windows: int
@@ -69,6 +76,7 @@ class Layout:
     processed: Tensor | None = None
     mask_sizes: tuple[int, int, int] | None = None
     full: bool = False
+    ahead: int = 0
 
     @classmethod
     def of_utterance(
@@ -85,15 +93,16 @@ class Layout:
         if context.is_full:
             return cls(1, num_frames, num_frames, 0, lengths, full=True)
         chunk, left, right = _at_50_hz(context)
-        if right == 0:  # both ways are exact
-            windowed = _windows_are_cheaper(chunk, left, num_frames)
-        if not windowed:
-            sizes = (chunk, left, right)
-            return cls(1, num_frames, num_frames, 0, lengths, mask_sizes=sizes)
+        ahead = 0
+        if right == 0 or not windowed:
+            if not _windows_are_cheaper(chunk, left, right, num_frames):
+                sizes = (chunk, left, right)
+                return cls(1, num_frames, num_frames, 0, lengths, mask_sizes=sizes)
+            ahead, right = right, 0
         windows = -(-num_frames // chunk)
         if left == UNLIMITED:
             left = (windows - 1) * chunk
-        return cls(windows, chunk + right, chunk, left, lengths)
+        return cls(windows, chunk + right, chunk, left, lengths, ahead=ahead)
 
     @classmethod
     def of_stream(
@@ -114,6 +123,7 @@ class Layout:
             size=(self.size + ds - 1) // ds,
             chunk=(self.chunk + ds - 1) // ds,
             left=self.left // ds,
+            ahead=self.ahead // ds,
             lengths=None if self.lengths is None else _ceil_div(self.lengths, ds),
             processed=None if self.processed is None else _floor_div(self.processed, ds),
             mask_sizes=None  # -1, unlimited, stays -1
@@ -138,21 +148,23 @@ class Layout:
         return mask
 
     def _keys(self) -> Tensor:
-        """(B, K, S) bool, which frames of the left context and of the window there are."""
-        if self.valid is not None and self.left == 0:
+        """(B, K, S) bool, which frames there are: left context, window and what follows it."""
+        if self.valid is not None and self.left == self.ahead == 0:
             return self.valid.squeeze(-1)
         past = self.processed
         if past is None:
             assert self.lengths is not None, "only a stream has all frames of its windows"
             past = torch.zeros_like(self.lengths)
         before = masks.valid_left_frames(past, self.num_windows, self.chunk, self.left)
-        if self.valid is None:
+        if self.lengths is None:
             return F.pad(before, (0, self.size), value=True)
-        return torch.cat([before, self.valid.squeeze(-1)], dim=-1)
+        seen = self.size + self.ahead
+        rest = masks.valid_window_frames(self.lengths, self.num_windows, self.chunk, seen)
+        return torch.cat([before, rest], dim=-1)
 
     @_Lazy
     def convolution(self) -> Layout:
-        """The layout that the convolution works in: the masked view is cut into its chunks."""
+        """The layout that the convolution works in: a window under a mask is cut into chunks."""
         if self.mask_sizes is None:
             return self
         chunk = self.mask_sizes[0]
@@ -175,6 +187,23 @@ class Layout:
     def chunks(self, x: Tensor) -> Tensor:
         """(B, K, W, D) -> (B, K C, D): every window without its right context."""
         return x[:, :, : self.chunk].reshape(x.shape[0], -1, x.shape[-1])
+
+    def with_context(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Puts around each window what attention sees: L frames before it and A behind it.
+
+        Args:
+            x: (B, K, W, D).
+            state: (B, L, D) that came before window 0; None for zeros.
+
+        Returns:
+            (B, K, S, D), and (B, L, D), the state for what follows the last chunk.
+        """
+        joined, state = self.with_history(x, self.left, state)
+        if self.ahead == 0:
+            return joined, state
+        behind = F.pad(self.chunks(x), (0, 0, 0, self.ahead))[:, self.chunk :]
+        following = behind.unfold(1, self.ahead, self.chunk).transpose(2, 3)  # (B, K, A, D)
+        return torch.cat([joined, following], dim=2), state
 
     def with_history(
         self, x: Tensor, size: int, state: Tensor | None
@@ -218,9 +247,9 @@ class Layout:
         return x.new_zeros(x.shape[0], size, x.shape[-1]) if state is None else state
 
 
-def _windows_are_cheaper(chunk: int, left: int, num_frames: int) -> bool:
-    """Whether windows have fewer keys to look at than a masked pass, where both give the same."""
-    return left != UNLIMITED and left + chunk < num_frames
+def _windows_are_cheaper(chunk: int, left: int, ahead: int, num_frames: int) -> bool:
+    """Whether windows have fewer keys to look at than a mask, where both give the same."""
+    return left != UNLIMITED and left + chunk + ahead < num_frames
 
 
 def _at_50_hz(context: Context) -> tuple[int, int, int]:

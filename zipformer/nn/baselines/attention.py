@@ -1,6 +1,6 @@
 """Multi-head self-attention with relative positions.
 
-Letters: B batch, K windows, W frames of a window, L left context, S = L + W keys, H heads,
+Letters: B batch, K windows, W frames of a window, L left context, S keys, H heads,
 E = D / H, D channels.
 """
 
@@ -42,7 +42,7 @@ class RelativeAttention(nn.Module):
     def forward(
         self, x: Tensor, positions: Tensor, layout: Layout, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Attends to the left context and to the window.
+        """Attends to the left context, the window, and in the masked view to what follows.
 
         Args:
             x: (B, K, W, D).
@@ -54,7 +54,7 @@ class RelativeAttention(nn.Module):
             (B, K, W, D), and the new state.
         """
         query, key, value = self.in_proj(x).chunk(3, dim=-1)
-        seen, state = layout.with_history(torch.cat([key, value], dim=-1), layout.left, state)
+        seen, state = layout.with_context(torch.cat([key, value], dim=-1), state)
         key, value = seen.chunk(2, dim=-1)  # (B, K, S, D)
         query, key, value = self._by_head(query), self._by_head(key), self._by_head(value)
         encoded = self._by_head(self.linear_pos(positions)[None, None])  # (1, 1, H, S + W, E)

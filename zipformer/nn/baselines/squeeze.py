@@ -37,9 +37,12 @@ class SqueezeExcitation(nn.Module):
         frames = frames.float()  # sums over minutes
         if layout.mask_sizes is not None:
             chunk, _, right = layout.mask_sizes
-            mean = _mean_up_to_chunks(frames, layout, chunk, right)  # (B, 1, chunks, D)
-            scale = self._scale(mean.to(x.dtype)).repeat_interleave(chunk, dim=2)
-            return x * scale[:, :, : x.shape[2]], state
+            mean = _mean_up_to_chunks(frames.squeeze(1), layout, chunk, right)  # (B, chunks, D)
+            scale = self._scale(mean.to(x.dtype)).repeat_interleave(chunk, dim=1)
+            return x * scale[:, None, : x.shape[2]], state
+        if layout.ahead > 0:
+            mean = _mean_up_to_chunks(layout.chunks(frames), layout, layout.chunk, layout.ahead)
+            return x * self._scale(mean.to(x.dtype)).unsqueeze(2), state
         mean, state = _mean_up_to_windows(frames, layout, state)
         return x * self._scale(mean.to(x.dtype)), state
 
@@ -64,9 +67,10 @@ def _mean_up_to_windows(x: Tensor, layout: Layout, total: Tensor | None) -> tupl
 
 
 def _mean_up_to_chunks(x: Tensor, layout: Layout, chunk: int, right: int) -> Tensor:
-    """(B, 1, T, D), zero where invalid -> (B, 1, chunks, D), means up to R behind each chunk."""
+    """(B, T, D), zero where invalid -> (B, chunks, D), means up to R behind each chunk."""
     assert layout.lengths is not None
-    ends = torch.arange(chunk, layout.size + chunk, chunk, device=x.device) + right  # (chunks,)
-    heard = x.cumsum(dim=2).index_select(2, ends.clamp(max=layout.size) - 1)
+    frames = x.shape[1]
+    ends = torch.arange(chunk, frames + chunk, chunk, device=x.device) + right  # (chunks,)
+    heard = x.cumsum(dim=1).index_select(1, ends.clamp(max=frames) - 1)
     count = ends.minimum(layout.lengths.unsqueeze(1)).clamp(min=1)  # (B, chunks)
-    return heard / count[:, None, :, None]
+    return heard / count.unsqueeze(2)
