@@ -97,7 +97,8 @@ def multi_decoder(model: AsrModel, batch: Batch, step: StepInfo, config: RunConf
     """Full and streaming context in every step, with heads of their own (arXiv 2405.13514).
 
     What holds the two paths together beside the encoder are distances between the similarities of
-    the minibatch: of encoder outputs, and of the predictors' outputs.
+    the minibatch: of encoder outputs, and of the predictors' outputs. They are weighed with the
+    number of frames, because all other losses are sums.
     """
     method = config.method
     paths, lengths = _two_contexts(model, batch, step, method)
@@ -105,12 +106,12 @@ def multi_decoder(model: AsrModel, batch: Batch, step: StepInfo, config: RunConf
     between: Between = {}
     if method.encoder_similarity > 0:
         apart = similarity_distance(one.out, other.out, lengths)
-        between["encoder_similarity"] = method.encoder_similarity, len(lengths) * apart
+        between["encoder_similarity"] = method.encoder_similarity, lengths.sum() * apart
     if method.decoder_similarity > 0:
         first, second = one.targets.predictor_out, other.targets.predictor_out
         assert first is not None and second is not None
         apart = similarity_distance(first, second, one.targets.lengths + 1)
-        between["decoder_similarity"] = method.decoder_similarity, len(lengths) * apart
+        between["decoder_similarity"] = method.decoder_similarity, lengths.sum() * apart
     return _sum_up(paths, lengths, between, step, config.loss)
 
 
