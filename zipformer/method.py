@@ -63,12 +63,17 @@ def check_method(config: RunConfig) -> None:
     _only(method, "dual", "distill", "consistency")
     _only(method, "multi_decoder", "encoder_similarity", "decoder_similarity")
     _only(method, "dual or cr_ctc", "ctc_consistency")
-    for key in ("distill", "consistency", "decoder_similarity"):
+    for key in ("distill", "consistency"):
         if getattr(method, key) > 0 and not model.transducer:
             raise ValueError(
                 f"method.{key} > 0 works on the transducer: set model.transducer = true, or "
                 f"method.{key} = 0"
             )
+    if method.decoder_similarity > 0 and not (model.transducer or model.attention_decoder):
+        raise ValueError(
+            "method.decoder_similarity > 0 compares decoders: set model.transducer = true or "
+            "model.attention_decoder = true, or method.decoder_similarity = 0"
+        )
     if method.ctc_consistency > 0 and not model.ctc:
         raise ValueError("method.ctc_consistency > 0 needs model.ctc = true, or set it to 0")
     _check_views(config)

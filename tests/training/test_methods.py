@@ -142,6 +142,25 @@ def test_multi_decoder_has_heads_for_each_mode_and_one_encoder(
     assert apart > 0 and found.parts["decoder_similarity"] > 0
 
 
+def test_states_of_attention_decoders_are_compared_and_not_computed_twice(
+    corpus: Path, tmp_path: Path
+) -> None:
+    sizes = {"aed_layers": 1, "aed_dim": 8, "aed_heads": 2, "aed_feedforward_dim": 12}
+    base = config_of("multi_decoder", corpus, tmp_path)
+    config = replace(
+        base,
+        model=replace(MODEL, transducer=False, attention_decoder=True, **sizes),
+        loss=LossConfig(warm_steps=0, transducer_scale=0.0, ctc_scale=0.2, aed_scale=0.8),
+    )
+    model = AsrTask(config).build_model().eval()
+    found = methods.multi_decoder(model, make_batch(), STREAMING, config)
+    assert found.parts["decoder_similarity"] > 0
+    plain = replace(config, method=MethodConfig("multi_decoder"))
+    alone = methods.multi_decoder(model, make_batch(), STREAMING, plain)
+    for mode in ("offline", "streaming"):
+        assert torch.equal(found.parts[f"{mode}_aed"], alone.parts[f"{mode}_aed"])
+
+
 @pytest.mark.parametrize("shift", [-2, 2])
 def test_an_utterance_that_is_empty_after_shifting_adds_nothing(
     shift: int, corpus: Path, tmp_path: Path

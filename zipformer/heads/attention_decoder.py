@@ -79,6 +79,10 @@ class AttentionDecoder(nn.Module):
         Returns:
             (B, U + 1, V) logits: of the first token, of the one behind the first, ..., of the end.
         """
+        return self.output_layer(self.states(tokens, encoder_out, lengths))
+
+    def states(self, tokens: Tensor, encoder_out: Tensor, lengths: Tensor) -> Tensor:
+        """What the output layer makes logits of, (B, U + 1, D); arguments as in ``forward``."""
         valid = valid_frames(lengths, encoder_out.shape[1])
         encoder_out = encoder_out.masked_fill(~valid[:, :, None], 0.0)
         if encoder_out.shape[1] == 0:
@@ -89,7 +93,7 @@ class AttentionDecoder(nn.Module):
         x = self.dropout(x * math.sqrt(dim) + sinusoids(x.shape[1], dim, x.device).to(x))
         for layer in self.layers:
             x = layer(x, encoder_out, visible)
-        return self.output_layer(x)
+        return x
 
     def log_probs(
         self, tokens: Tensor, token_lens: Tensor, encoder_out: Tensor, lengths: Tensor

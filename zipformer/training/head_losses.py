@@ -47,10 +47,12 @@ class Computed:
     Args:
         transducer: Simple and pruned loss.
         log_probs: (B, T, V), the CTC head's output.
+        decoder_states: (B, U + 1, D'), of the attention decoder.
     """
 
     transducer: tuple[Tensor, Tensor] | None = None
     log_probs: Tensor | None = None
+    decoder_states: Tensor | None = None
 
 
 def make_targets(
@@ -118,8 +120,10 @@ def head_losses(
             log_probs = heads.ctc_output(encoder_out)  # (B, T, V)
         parts["ctc"] = ctc_loss(log_probs, lengths, targets.ids)
     if heads.attention_decoder is not None and settings.aed_scale > 0:
-        decoder = heads.attention_decoder
-        logits = decoder(targets.tokens, encoder_out, lengths)  # (B, U + 1, V)
+        decoder, states = heads.attention_decoder, computed.decoder_states
+        if states is None:
+            states = decoder.states(targets.tokens, encoder_out, lengths)
+        logits = decoder.output_layer(states)  # (B, U + 1, V)
         wanted = with_end(targets.tokens, targets.lengths, decoder.sos_eos_id)
         parts["aed"] = attention_loss(logits, *wanted, settings.label_smoothing)
     first, *others = (weights[name] * part for name, part in parts.items())

@@ -97,8 +97,8 @@ def multi_decoder(model: AsrModel, batch: Batch, step: StepInfo, config: RunConf
     """Full and streaming context in every step, with heads of their own (arXiv 2405.13514).
 
     What holds the two paths together beside the encoder are distances between the similarities of
-    the minibatch: of encoder outputs, and of the predictors' outputs. They are weighed with the
-    number of frames, because all other losses are sums.
+    the minibatch: of encoder outputs, and of decoder states, those of the predictors and of the
+    attention decoders. They are weighed with the number of frames, as all other losses are sums.
     """
     method = config.method
     paths, lengths = _two_contexts(model, batch, step, method)
@@ -108,9 +108,12 @@ def multi_decoder(model: AsrModel, batch: Batch, step: StepInfo, config: RunConf
         apart = similarity_distance(one.out, other.out, lengths)
         between["encoder_similarity"] = method.encoder_similarity, lengths.sum() * apart
     if method.decoder_similarity > 0:
-        first, second = one.targets.predictor_out, other.targets.predictor_out
-        assert first is not None and second is not None
-        apart = similarity_distance(first, second, one.targets.lengths + 1)
+        states = [_decoder_states(path, lengths, config.loss) for path in paths]
+        places = one.targets.lengths + 1
+        apart = sum(
+            (similarity_distance(a, b, places) for a, b in zip(*states, strict=True)),
+            start=torch.zeros((), device=lengths.device),
+        )
         between["decoder_similarity"] = method.decoder_similarity, lengths.sum() * apart
     return _sum_up(paths, lengths, between, step, config.loss)
 
@@ -168,6 +171,16 @@ def _two_contexts(
             targets = make_targets(heads, batch.tokens, out.device)
         paths.append(_Path(name, weight, heads, out, targets))
     return paths, lengths
+
+
+def _decoder_states(path: _Path, lengths: Tensor, settings: LossConfig) -> list[Tensor]:
+    """(B, U + 1, .) of the predictor and of the attention decoder, as far as there are any."""
+    targets, decoder = path.targets, path.heads.attention_decoder
+    found = [] if targets.predictor_out is None else [targets.predictor_out]
+    if decoder is not None and settings.aed_scale > 0:
+        path.computed.decoder_states = decoder.states(targets.tokens, path.out, lengths)
+        found.append(path.computed.decoder_states)
+    return found
 
 
 def _on_a_shared_lattice(
