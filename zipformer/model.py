@@ -158,11 +158,8 @@ class _Path(SpeechModel):
 
     def __init__(self, model: SpeechModel, heads: Heads) -> None:
         Heads.__init__(self)
-        self.vocab_size, self.encoder, self.training = (
-            model.vocab_size,
-            model.encoder,
-            model.training,
-        )
+        self.vocab_size, self.encoder = model.vocab_size, model.encoder
+        self.training = model.training
         for name, head in heads.named_children():
             setattr(self, name, head)
 
