@@ -8,41 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from decoding.searches import modified_beam
 from decoding.talkative_heads import (
     UNK,
-    D,
     V,
     append,
     assert_same,
     frames,
-    in_steps,
-    talkative_heads,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trained_digits import read_strings, trained
 
 from zipformer.data.features import extract
-from zipformer.decoding.beam_search import BeamState, ModifiedBeamSearch
+from zipformer.decoding.beam_search import ModifiedBeamSearch
 from zipformer.decoding.greedy_search import GreedySearch
 from zipformer.decoding.protocol import Decoder, Hypothesis
 from zipformer.decoding.scoring import Utterance, total_errors
-
-
-def talkative_search(
-    beam: int = 4,
-    unk_id: int | None = UNK,
-    seed: int = 0,
-    calm: float = 1.0,
-    horizon: int = 1000,
-) -> ModifiedBeamSearch:
-    """Smaller logits (``calm``) leave more hypotheses alike, which become one more often."""
-    predictor, joiner = talkative_heads(seed)
-    with torch.no_grad():
-        joiner.output_linear.weight.div_(calm)
-    return ModifiedBeamSearch(predictor, joiner, unk_id=unk_id, beam=beam, horizon=horizon)
 
 
 @torch.no_grad()
@@ -86,7 +68,7 @@ def first_difference(a: Hypothesis, b: Hypothesis, now: int) -> int:
 def test_it_finds_what_a_plain_search_finds(calm: float, beam: int, horizon: int) -> None:
     spoken = 0
     for seed in range(2):
-        search = talkative_search(beam, seed=seed, calm=calm, horizon=horizon)
+        search = modified_beam(beam, seed=seed, calm=calm, horizon=horizon)
         encoded, lengths = frames(3, 24, seed=seed), torch.tensor([24, 17, 0])
         found = search.decode(encoded, lengths)
         assert found[2] == Hypothesis()
@@ -98,33 +80,13 @@ def test_it_finds_what_a_plain_search_finds(calm: float, beam: int, horizon: int
 
 def test_the_beam_finds_what_greedy_search_misses() -> None:
     encoded, lengths = frames(6, 40), torch.full((6,), 40)
-    search = talkative_search()
+    search = modified_beam()
     greedy = GreedySearch(search.predictor, search.joiner, unk_id=UNK).decode(encoded, lengths)
     assert [h.tokens for h in search.decode(encoded, lengths)] != [h.tokens for h in greedy]
 
 
-@settings(max_examples=25)
-@given(
-    st.lists(st.integers(0, 9), min_size=1, max_size=8),
-    st.integers(0, 1000),
-    st.sampled_from([1, 2, 4]),
-    st.sampled_from([1, 3, 1000]),
-)
-def test_what_is_taken_and_the_rest_are_the_whole_for_any_cutting_into_steps(
-    sizes: list[int], seed: int, beam: int, horizon: int
-) -> None:
-    search = talkative_search(beam, calm=2.0, horizon=horizon)
-    total = sum(sizes)
-    encoded = frames(3, total, seed=seed)
-    lengths = torch.tensor([total, total // 2, max(total - 3, 0)])
-    whole, state = in_steps(search, encoded, lengths, sizes)
-    assert state.processed.tolist() == lengths.tolist()
-    assert state.emitted.shape[2] <= horizon
-    assert_same(whole, search.decode(encoded, lengths))
-
-
 def test_the_state_of_a_long_stream_holds_no_more_than_the_horizon() -> None:
-    search, total = talkative_search(calm=2.0, horizon=50), 2000
+    search, total = modified_beam(calm=2.0, horizon=50), 2000
     encoded, lengths = frames(2, total), torch.tensor([total, total - 13])
     state, whole, largest = search.initial_state(2), [Hypothesis(), Hypothesis()], 0
     for start in range(0, total, 20):
@@ -139,7 +101,7 @@ def test_the_state_of_a_long_stream_holds_no_more_than_the_horizon() -> None:
 
 
 def test_the_score_of_many_hours_does_not_blur_the_next_frames() -> None:
-    search, encoded = talkative_search(calm=2.0), frames(1, 30)
+    search, encoded = modified_beam(calm=2.0), frames(1, 30)
     early = search.initial_state(1)
     late = replace(early, scores=early.scores - 1e7)
     early, late = (search.step(encoded, torch.tensor([30]), state) for state in (early, late))
@@ -147,7 +109,7 @@ def test_the_score_of_many_hours_does_not_blur_the_next_frames() -> None:
 
 
 def test_silence_adds_nothing_to_the_state() -> None:
-    search, encoded = talkative_search(calm=4.0), frames(1, 300)
+    search, encoded = modified_beam(calm=4.0), frames(1, 300)
     state = search.step(encoded[:, :3], torch.tensor([3]), search.initial_state(1))
     with torch.no_grad():
         search.joiner.output_linear.bias[0] += 50.0
@@ -156,75 +118,24 @@ def test_silence_adds_nothing_to_the_state() -> None:
 
 
 def test_nothing_is_taken_while_hypotheses_differ() -> None:
-    search, encoded = talkative_search(calm=4.0), frames(1, 1)
+    search, encoded = modified_beam(calm=4.0), frames(1, 1)
     state = search.step(encoded, torch.tensor([1]), search.initial_state(1))
     taken, rest = search.take(state)
     assert taken == [Hypothesis()]
     assert search.hypotheses(rest) == search.hypotheses(state)
 
 
-def test_batch_mates_and_what_lies_behind_the_end_change_nothing() -> None:
-    search, encoded = talkative_search(calm=2.0), frames(4, 33)
-    lengths = torch.tensor([33, 7, 20, 1])
-    alone = [
-        search.decode(encoded[i : i + 1, :n], lengths[i : i + 1])[0] for i, n in enumerate(lengths)
-    ]
-    for i, n in enumerate(lengths):
-        encoded[i, n:] = torch.nan
-    assert_same(search.decode(encoded, lengths), alone)
-    order = [2, 0, 3, 1]
-    assert_same(search.decode(encoded[order], lengths[order]), [alone[i] for i in order])
-
-
-def test_a_stream_that_waits_while_others_go_on_keeps_its_times() -> None:
-    search, encoded = talkative_search(), frames(2, 30)
-    state = search.initial_state(2)
-    state = search.step(encoded[:, :10], torch.tensor([10, 10]), state)
-    state = search.step(encoded[:, 10:20], torch.tensor([10, 0]), state)
-    late = torch.cat([encoded[:1, 20:], encoded[1:, 10:20]])
-    state = search.step(late, torch.tensor([10, 10]), state)
-    assert_same(search.hypotheses(state), search.decode(encoded, torch.tensor([30, 20])))
-
-
-def test_streams_can_join_and_leave() -> None:
-    search, encoded = talkative_search(calm=2.0), frames(3, 24)
-    whole = search.decode(encoded, torch.full((3,), 24))
-    early = search.step(encoded[:2, :16], torch.tensor([16, 16]), search.initial_state(2))
-    late = search.step(encoded[2:, :4], torch.tensor([4]), search.initial_state(1))
-    joined = BeamState.cat([early.select([1]), late])
-    rest = torch.cat([encoded[1:2, 16:], encoded[2:, 4:12]])
-    state = search.step(rest, torch.tensor([8, 8]), joined)
-    assert_same(search.hypotheses(state)[:1], whole[1:2])
-    state = search.step(encoded[2:, 12:], torch.tensor([12]), state.select([1]))
-    assert_same(search.hypotheses(state), whole[2:])
-
-
-def test_a_batch_of_no_streams_is_none() -> None:
-    search = talkative_search()
-    assert search.decode(torch.zeros(0, 5, D), torch.zeros(0, dtype=torch.int64)) == []
-
-
-def test_a_step_and_taking_leave_the_old_state_as_it_was() -> None:
-    search, encoded = talkative_search(), frames(1, 20)
-    state = search.step(encoded[:, :10], torch.tensor([10]), search.initial_state(1))
-    before = {name: value.clone() for name, value in vars(state).items()}
-    search.take(search.step(encoded[:, 10:], torch.tensor([10]), state))
-    search.take(state)
-    for name, value in before.items():
-        assert torch.equal(getattr(state, name), value), name
-
-
 def test_unk_is_never_emitted_and_does_not_enter_the_history() -> None:
     encoded, lengths = frames(4, 60), torch.full((4,), 60)
-    with_unk = [t for h in talkative_search(unk_id=None).decode(encoded, lengths) for t in h.tokens]
-    without = [t for h in talkative_search().decode(encoded, lengths) for t in h.tokens]
+    with_unk = [t for h in modified_beam(unk_id=None).decode(encoded, lengths) for t in h.tokens]
+    without = [t for h in modified_beam().decode(encoded, lengths) for t in h.tokens]
     assert UNK in with_unk
     assert UNK not in without and 0 not in without
 
 
 def test_a_beam_without_hypotheses_is_refused() -> None:
     with pytest.raises(ValueError, match="beam 0 and horizon 1000 must be at least 1"):
-        talkative_search(beam=0)
+        modified_beam(beam=0)
 
 
 @torch.no_grad()

@@ -9,35 +9,21 @@ from itertools import groupby, product
 
 import pytest
 import torch
+from decoding.searches import ctc_prefix_beam
 from decoding.talkative_heads import (
     UNK,
-    D,
     V,
     append,
     assert_same,
     frames,
-    in_steps,
-    talkative_output,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
-from zipformer.decoding.ctc_prefix_search import CtcBeamState, CtcPrefixBeamSearch
+from zipformer.decoding.ctc_prefix_search import CtcPrefixBeamSearch
 from zipformer.decoding.ctc_search import CtcGreedySearch
 from zipformer.decoding.protocol import Hypothesis
 
 ALL = 400  # more prefixes than the tiny cases have
-
-
-def talkative_search(
-    beam: int = 4,
-    unk_id: int | None = UNK,
-    seed: int = 0,
-    calm: float = 2.0,
-    horizon: int = 1000,
-) -> CtcPrefixBeamSearch:
-    return CtcPrefixBeamSearch(talkative_output(seed, calm), 0, unk_id, beam, horizon)
 
 
 @torch.no_grad()
@@ -66,7 +52,7 @@ def every_alignment(log_probs: Tensor) -> dict[tuple[int, ...], list[tuple[float
 def test_a_beam_that_holds_every_prefix_sums_over_all_alignments(
     calm: float, unk_id: int | None
 ) -> None:
-    search = talkative_search(ALL, unk_id, calm=calm)
+    search = ctc_prefix_beam(ALL, unk_id, calm=calm)
     search.output[0] = smaller(search.output[0], 4)
     for seed in range(3):
         encoded = frames(1, 5, seed=seed)
@@ -130,7 +116,7 @@ def plus(a: float, b: float) -> float:
 def test_it_finds_what_a_plain_search_finds(calm: float, beam: int) -> None:
     spoken = 0
     for seed in range(2):
-        search = talkative_search(beam, seed=seed, calm=calm)
+        search = ctc_prefix_beam(beam, seed=seed, calm=calm)
         encoded, lengths = frames(3, 24, seed=seed), torch.tensor([24, 17, 0])
         state = search.step(encoded, lengths, search.initial_state(3))
         found, scores = search.hypotheses(state), state.totals.amax(dim=1).tolist()
@@ -145,14 +131,14 @@ def test_it_finds_what_a_plain_search_finds(calm: float, beam: int) -> None:
 
 def test_the_sum_over_alignments_finds_what_the_best_path_misses() -> None:
     encoded, lengths = frames(6, 40), torch.full((6,), 40)
-    search = talkative_search()
+    search = ctc_prefix_beam()
     greedy = CtcGreedySearch(search.output, unk_id=UNK).decode(encoded, lengths)
     assert [h.tokens for h in search.decode(encoded, lengths)] != [h.tokens for h in greedy]
 
 
 @torch.no_grad()
 def test_log_probs_are_those_of_the_tokens_at_their_frames() -> None:
-    search, encoded = talkative_search(), frames(1, 30)
+    search, encoded = ctc_prefix_beam(), frames(1, 30)
     (found,) = search.decode(encoded, torch.tensor([30]))
     log_probs = search.output(encoded[0])
     wanted = [float(log_probs[t, v]) for v, t in zip(found.tokens, found.frames, strict=True)]
@@ -160,27 +146,8 @@ def test_log_probs_are_those_of_the_tokens_at_their_frames() -> None:
     assert found.frames == sorted(set(found.frames))
 
 
-@settings(max_examples=25)
-@given(
-    st.lists(st.integers(0, 9), min_size=1, max_size=8),
-    st.integers(0, 1000),
-    st.sampled_from([1, 2, 4]),
-    st.sampled_from([1, 3, 1000]),
-)
-def test_what_is_taken_and_the_rest_are_the_whole_for_any_cutting_into_steps(
-    sizes: list[int], seed: int, beam: int, horizon: int
-) -> None:
-    search, total = talkative_search(beam, horizon=horizon), sum(sizes)
-    encoded = frames(3, total, seed=seed)
-    lengths = torch.tensor([total, total // 2, max(total - 3, 0)])
-    whole, state = in_steps(search, encoded, lengths, sizes)
-    assert state.processed.tolist() == lengths.tolist()
-    assert state.emitted.shape[2] <= horizon
-    assert_same(whole, search.decode(encoded, lengths))
-
-
 def test_the_state_of_a_long_stream_holds_no_more_than_the_horizon() -> None:
-    search, total = talkative_search(calm=4.0, horizon=50), 1000
+    search, total = ctc_prefix_beam(calm=4.0, horizon=50), 1000
     encoded, lengths = frames(2, total), torch.tensor([total, total - 13])
     state, whole, largest = search.initial_state(2), [Hypothesis(), Hypothesis()], 0
     for start in range(0, total, 20):
@@ -195,54 +162,13 @@ def test_the_state_of_a_long_stream_holds_no_more_than_the_horizon() -> None:
 
 
 def test_the_score_of_many_hours_does_not_blur_the_next_frames() -> None:
-    search, encoded = talkative_search(), frames(1, 30)
+    search, encoded = ctc_prefix_beam(), frames(1, 30)
     early = search.initial_state(1)
     late = replace(early, scores=early.scores - 1e7, sums=early.sums - 1e7)
     early, late = (search.step(encoded, torch.tensor([30]), state) for state in (early, late))
     assert torch.equal(early.emitted, late.emitted) and torch.equal(early.frames, late.frames)
 
 
-def test_batch_mates_and_what_lies_behind_the_end_change_nothing() -> None:
-    search, encoded = talkative_search(), frames(4, 33)
-    lengths = torch.tensor([33, 7, 20, 1])
-    alone = [
-        search.decode(encoded[i : i + 1, :n], lengths[i : i + 1])[0] for i, n in enumerate(lengths)
-    ]
-    for i, n in enumerate(lengths):
-        encoded[i, n:] = torch.nan
-    assert_same(search.decode(encoded, lengths), alone)
-    order = [2, 0, 3, 1]
-    assert_same(search.decode(encoded[order], lengths[order]), [alone[i] for i in order])
-
-
-def test_streams_can_join_and_leave() -> None:
-    search, encoded = talkative_search(), frames(3, 24)
-    whole = search.decode(encoded, torch.full((3,), 24))
-    early = search.step(encoded[:2, :16], torch.tensor([16, 16]), search.initial_state(2))
-    late = search.step(encoded[2:, :4], torch.tensor([4]), search.initial_state(1))
-    joined = CtcBeamState.cat([early.select([1]), late])
-    rest = torch.cat([encoded[1:2, 16:], encoded[2:, 4:12]])
-    state = search.step(rest, torch.tensor([8, 8]), joined)
-    assert_same(search.hypotheses(state)[:1], whole[1:2])
-    state = search.step(encoded[2:, 12:], torch.tensor([12]), state.select([1]))
-    assert_same(search.hypotheses(state), whole[2:])
-
-
-def test_a_step_and_taking_leave_the_old_state_as_it_was() -> None:
-    search, encoded = talkative_search(), frames(1, 20)
-    state = search.step(encoded[:, :10], torch.tensor([10]), search.initial_state(1))
-    before = {name: value.clone() for name, value in vars(state).items()}
-    search.take(search.step(encoded[:, 10:], torch.tensor([10]), state))
-    search.take(state)
-    for name, value in before.items():
-        assert torch.equal(getattr(state, name), value), name
-
-
-def test_a_batch_of_no_streams_is_none() -> None:
-    search = talkative_search()
-    assert search.decode(torch.zeros(0, 5, D), torch.zeros(0, dtype=torch.int64)) == []
-
-
 def test_a_beam_without_hypotheses_is_refused() -> None:
     with pytest.raises(ValueError, match="beam 0 and horizon 1000 must be at least 1"):
-        talkative_search(beam=0)
+        ctc_prefix_beam(beam=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.test_loop import ROOT, records, same, stripped
+from training.runs import ROOT, records, same, stripped
 from training.tiny_corpus import write_corpus
 from training.together import (
     JoinedTask,
