@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
 from local.compute_fbank import Settings, compute
 from local.train_bpe import train_bpe
 from zipformer.config import DataConfig
+from zipformer.data.batch import Batch
 from zipformer.data.tokenizer import Tokenizer
 
+LENGTHS = [0.8, 1.0, 1.3, 0.9, 2.2, 1.7, 1.1, 2.9, 1.5, 0.7, 2.0, 1.2]
 WORDS = ("zero", "one", "two", "three", "four", "five")
 
 
@@ -82,3 +85,19 @@ def config_for(*manifests: Path, **changes: object) -> DataConfig:
     """A small loader, without workers unless they are asked for."""
     settings: dict[str, object] = dict(max_duration=6.0, num_buckets=3, num_workers=0)
     return DataConfig(train=tuple(manifests), **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def assert_equal(first: Sequence[Batch], second: Sequence[Batch]) -> None:
+    """Bit for bit."""
+    assert [b.cut_ids for b in first] == [b.cut_ids for b in second]
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a.features, b.features)
+        assert torch.equal(a.feature_lens, b.feature_lens)
+        assert (a.tokens, a.texts, a.seconds) == (b.tokens, b.texts, b.seconds)
+
+
+def broken_corpus(folder: Path, good: int, broken: int) -> Path:
+    cuts = make_cuts(folder, [1.0] * (good + broken))
+    for cut in cuts[good:]:
+        Path(cut.recording.sources[0].source).write_bytes(b"RIFF no audio at all")
+    return write_manifest(folder / "broken.jsonl.gz", cuts)

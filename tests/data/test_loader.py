@@ -1,6 +1,9 @@
+"""Batches of an epoch: the same for every number of workers, drawn anew for every epoch."""
+
+from __future__ import annotations
+
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,67 +11,20 @@ import numpy as np
 import pytest
 import torch
 from data.small_corpus import (
+    LENGTHS,
+    assert_equal,
     config_for,
     make_cuts,
-    make_tokenizer,
-    with_features,
-    write_cut,
     write_manifest,
 )
 from lhotse import CutSet
 
 from zipformer.config import DataConfig
 from zipformer.data import dataset as dataset_module
-from zipformer.data.batch import Batch
-from zipformer.data.features import extract
 from zipformer.data.loader import TrainLoader, eval_batches
 from zipformer.data.manifests import count_cuts, manifest_seconds, open_cuts
 from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
-
-LENGTHS = [0.8, 1.0, 1.3, 0.9, 2.2, 1.7, 1.1, 2.9, 1.5, 0.7, 2.0, 1.2]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve cuts as audio (``cuts``) and with features (``fbank_cuts``), noise, and tokens."""
-    folder = tmp_path_factory.mktemp("corpus")
-    with_features(write_manifest(folder / "cuts.jsonl.gz", make_cuts(folder / "wav", LENGTHS)))
-    noise = make_cuts(folder / "noise_wav", [1.5, 4.0], seed=1)
-    with_features(write_manifest(folder / "noise.jsonl.gz", noise))
-    make_tokenizer(folder)
-    return folder
-
-
-@pytest.fixture
-def tokenizer(corpus: Path) -> Tokenizer:
-    return Tokenizer(corpus / "bpe.model")
-
-
-@pytest.fixture(params=["features", "audio"])
-def config(corpus: Path, request: pytest.FixtureRequest) -> DataConfig:
-    """Everything that is random is on."""
-    if request.param == "features":
-        manifest, noise = corpus / "fbank_cuts.jsonl.gz", corpus / "fbank_noise.jsonl.gz"
-        return config_for(manifest, noise=noise)
-    audio = config_for(corpus / "cuts.jsonl.gz", noise=corpus / "noise.jsonl.gz")
-    return replace(audio, speed_factors=(0.9, 1.0, 1.1))
-
-
-@pytest.fixture
-def plain(corpus: Path) -> DataConfig:
-    """Stored features and no augmentation."""
-    config = config_for(corpus / "fbank_cuts.jsonl.gz")
-    return replace(config, spec_augment=replace(config.spec_augment, prob=0.0))
-
-
-def assert_equal(first: Sequence[Batch], second: Sequence[Batch]) -> None:
-    """Bit for bit."""
-    assert [b.cut_ids for b in first] == [b.cut_ids for b in second]
-    for a, b in zip(first, second, strict=True):
-        assert torch.equal(a.features, b.features)
-        assert torch.equal(a.feature_lens, b.feature_lens)
-        assert (a.tokens, a.texts, a.seconds) == (b.tokens, b.texts, b.seconds)
 
 
 def test_the_number_of_workers_changes_nothing(config: DataConfig, tokenizer: Tokenizer) -> None:
@@ -299,118 +255,6 @@ def test_speed_changes_the_length_by_a_factor_drawn_per_cut(
     assert ratios == {0.9, 1.0, 1.1}
 
 
-def broken_corpus(folder: Path, good: int, broken: int) -> Path:
-    cuts = make_cuts(folder, [1.0] * (good + broken))
-    for cut in cuts[good:]:
-        Path(cut.recording.sources[0].source).write_bytes(b"RIFF no audio at all")
-    return write_manifest(folder / "broken.jsonl.gz", cuts)
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_unreadable_audio_is_left_out_and_counted(
-    tmp_path: Path, tokenizer: Tokenizer, num_workers: int
-) -> None:
-    manifest = broken_corpus(tmp_path, good=9, broken=1)
-    config = config_for(manifest, max_bad_share=0.1, num_workers=num_workers)
-    loader = TrainLoader(config, tokenizer, seed=5)
-    ids = [i for batch in loader.epoch(1) for i in batch.cut_ids]
-    assert set(ids) == {f"cut{i:03d}" for i in range(9)}
-    assert dict(loader.dropped) == {"unreadable": 1}
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_too_much_unreadable_audio_stops_and_names_the_cut(
-    tmp_path: Path, tokenizer: Tokenizer, num_workers: int
-) -> None:
-    manifest = broken_corpus(tmp_path, good=18, broken=2)
-    config = config_for(manifest, max_bad_share=0.05, num_workers=num_workers)
-    with pytest.raises(ValueError, match=r"2 of 20 cuts.*max_bad_share.*cut01[89].*wav"):
-        list(TrainLoader(config, tokenizer, seed=5).epoch(1))
-
-
-def test_missing_audio_counts_as_unreadable(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    cuts = make_cuts(tmp_path, [1.0] * 4)
-    Path(cuts[2].recording.sources[0].source).unlink()
-    config = config_for(write_manifest(tmp_path / "m.jsonl.gz", cuts), max_bad_share=0.5)
-    loader = TrainLoader(config, tokenizer, seed=5)
-    assert sum(len(b.cut_ids) for b in loader.epoch(1)) == 3
-    assert dict(loader.dropped) == {"unreadable": 1}
-
-
-def test_values_that_are_not_finite_count_as_unreadable(
-    tmp_path: Path, tokenizer: Tokenizer
-) -> None:
-    cuts = make_cuts(tmp_path, [1.0] * 3)
-    samples = np.full(16000, np.nan, dtype=np.float32)
-    cuts.append(write_cut(tmp_path, "nan", samples, "one"))
-    config = config_for(write_manifest(tmp_path / "m.jsonl.gz", cuts), max_bad_share=0.5)
-    loader = TrainLoader(config, tokenizer, seed=5)
-    assert all(torch.isfinite(b.features).all() for b in loader.epoch(1))
-    assert dict(loader.dropped) == {"unreadable": 1}
-
-
-def test_a_batch_without_readable_cuts_keeps_its_place(
-    tmp_path: Path, tokenizer: Tokenizer
-) -> None:
-    """So that ranks stay in step and a resumed epoch counts the same batches."""
-    manifest = broken_corpus(tmp_path, good=4, broken=2)
-    config = config_for(manifest, max_bad_share=0.5, max_duration=1.0)  # one cut a batch
-    seed = next(s for s in range(99) if first_is_good(config, tokenizer, s))
-    batches = list(TrainLoader(config, tokenizer, seed).epoch(1))
-    assert len(batches) == 6
-    assert_equal(list(TrainLoader(config, tokenizer, seed).epoch(1, 3)), batches[3:])
-
-
-def first_is_good(config: DataConfig, tokenizer: Tokenizer, seed: int) -> bool:
-    """Whether no broken cut comes first or after another broken one."""
-    sampler = TrainLoader(config, tokenizer, seed).sampler
-    good = [step[0][0].id < "cut004" for step in sampler.epoch(1, lambda cut: True)]
-    return good[0] and not any(not a and not b for a, b in zip(good, good[1:], strict=False))
-
-
-def test_cuts_that_cannot_be_aligned_or_are_empty_are_dropped_with_a_count(
-    tmp_path: Path, tokenizer: Tokenizer
-) -> None:
-    cuts = make_cuts(tmp_path, [1.0] * 3)
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal(8000).astype(np.float32)
-    cuts.append(write_cut(tmp_path, "much", noise, "one " * 30))
-    cuts.append(write_cut(tmp_path, "tiny", noise[:100], "one"))
-    loader = TrainLoader(config_for(write_manifest(tmp_path / "m.jsonl.gz", cuts)), tokenizer, 5)
-    assert sum(len(b.cut_ids) for b in loader.epoch(1)) == 3
-    assert dict(loader.dropped) == {"more tokens than output frames": 1, "empty or nearly so": 1}
-
-
-def test_an_epoch_without_any_usable_cut_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    manifest = write_manifest(tmp_path / "m.jsonl.gz", make_cuts(tmp_path, [0.05] * 3))
-    with pytest.raises(ValueError, match=r"nothing to train on.*m\.jsonl\.gz.*min_seconds"):
-        list(TrainLoader(config_for(manifest), tokenizer, 5).epoch(1))
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_characters_outside_the_vocabulary_stop_training_and_name_the_cut(
-    tmp_path: Path, tokenizer: Tokenizer, num_workers: int
-) -> None:
-    cuts = make_cuts(tmp_path, [1.0] * 2)
-    cuts.append(write_cut(tmp_path, "loud", np.ones(16000, dtype=np.float32), "ONE"))
-    config = config_for(write_manifest(tmp_path / "m.jsonl.gz", cuts), num_workers=num_workers)
-    with pytest.raises(ValueError, match="cut loud: .*'ONE'"):
-        list(TrainLoader(config, tokenizer, 5).epoch(1))
-
-
-def test_another_sample_rate_is_refused_in_training_and_evaluation(
-    tmp_path: Path, tokenizer: Tokenizer
-) -> None:
-    samples = np.zeros(8000, dtype=np.float32)
-    cut = write_cut(tmp_path, "phone", samples, "one", rate=8000)
-    config = config_for(write_manifest(tmp_path / "m.jsonl.gz", [cut]))
-    message = r"phone\.wav.*8000 Hz.*16000 Hz.*resample in preparation"
-    with pytest.raises(ValueError, match=message):
-        list(TrainLoader(config, tokenizer, 5).epoch(1))
-    with pytest.raises(ValueError, match=message):
-        list(eval_batches(config.train[0], tokenizer, config))
-
-
 def test_a_missing_manifest_says_who_makes_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
     config = config_for(tmp_path / "nowhere.jsonl.gz")
     message = r"nowhere\.jsonl\.gz not found.*prepare\.sh"
@@ -423,50 +267,3 @@ def test_a_missing_manifest_says_who_makes_it(tmp_path: Path, tokenizer: Tokeniz
 def test_training_without_manifests_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match=r"data\.train"):
         TrainLoader(config_for(), tokenizer, 5)
-
-
-def test_evaluation_takes_every_cut_as_it_is(corpus: Path, tokenizer: Tokenizer) -> None:
-    cuts = make_cuts(corpus / "eval_wav", [1.0, 2.5, 0.3])
-    cuts.append(write_cut(corpus, "much", np.ones(3200, dtype=np.float32), "one " * 30))
-    cuts.append(write_cut(corpus, "tiny", np.ones(90, dtype=np.float32), "one"))
-    cuts.append(write_cut(corpus, "silent", np.zeros(4800, dtype=np.float32), None))
-    cuts.append(write_cut(corpus, "odd", np.ones(4800, dtype=np.float32), "Zwölf one"))
-    manifest = write_manifest(corpus / "eval.jsonl.gz", cuts)
-    batches = list(eval_batches(manifest, tokenizer, config_for()))
-    texts = dict(pair for b in batches for pair in zip(b.cut_ids, b.texts, strict=True))
-    assert len(texts) == count_cuts(manifest) == 7
-    assert texts["odd"] == "Zwölf one"
-    assert texts["silent"] == ""
-    for batch in batches:
-        for row, cut_id in enumerate(batch.cut_ids):
-            samples = next(c for c in cuts if c.id == cut_id).load_audio()
-            features = batch.features[row, : int(batch.feature_lens[row])]
-            assert torch.equal(features, extract(samples, 16000))
-
-
-def test_evaluation_batches_do_not_hang_on_workers_or_random_state(
-    corpus: Path, tokenizer: Tokenizer
-) -> None:
-    manifest = corpus / "cuts.jsonl.gz"
-    first = list(eval_batches(manifest, tokenizer, config_for()))
-    torch.manual_seed(1)
-    assert_equal(list(eval_batches(manifest, tokenizer, config_for(num_workers=2))), first)
-    lengths = [n for b in first for n in b.feature_lens.tolist()]
-    assert lengths == sorted(lengths, reverse=True)
-
-
-def test_an_evaluation_limit_takes_the_first_cuts_of_the_manifest(
-    corpus: Path, tokenizer: Tokenizer
-) -> None:
-    batches = eval_batches(corpus / "cuts.jsonl.gz", tokenizer, config_for(), 2.5, limit=5)
-    ids = [b.cut_ids for b in batches]
-    assert sorted(sum(ids, [])) == [f"cut{i:03d}" for i in range(5)]
-    assert len(ids) > 2
-
-
-def test_evaluation_stops_at_unreadable_audio_and_names_it(
-    tmp_path: Path, tokenizer: Tokenizer
-) -> None:
-    manifest = broken_corpus(tmp_path, good=3, broken=1)
-    with pytest.raises(ValueError, match=r"cut cut003: .*cut003\.wav cannot be read"):
-        list(eval_batches(manifest, tokenizer, config_for()))
