@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from zipformer.config import LossConfig, ModelConfig, RunConfig
-from zipformer.schema import from_dict, to_dict
+from zipformer.config_text import to_dict
+from zipformer.schema import from_dict
 
 CTC = ModelConfig(transducer=False, ctc=True)
 AED = replace(CTC, attention_decoder=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from zipformer.config import RunConfig
+from zipformer.config_text import plain, to_dict, to_toml, toml_value
 from zipformer.schema import (
     KIND,
     ConfigError,
@@ -23,12 +24,8 @@ from zipformer.schema import (
     is_optional,
     leaves,
     parse_table,
-    plain,
     show_type,
     suggest,
-    to_dict,
-    to_toml,
-    toml_value,
     with_absolute_paths,
     wrong_type,
 )

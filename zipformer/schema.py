@@ -1,4 +1,4 @@
-"""Checks values against the dataclasses of a config, and writes them down again.
+"""Checks values against the dataclasses of a config.
 
 Works from the dataclasses of ``zipformer.config`` alone: a new field there is a new key here. Where
 a field may be one of several dataclasses, the key ``kind`` of its section chooses.
@@ -7,7 +7,6 @@ a field may be one of several dataclasses, the key ``kind`` of its section choos
 from __future__ import annotations
 
 import difflib
-import json
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,13 +30,8 @@ class UnknownKeyError(ConfigError):
     """A key that no config has."""
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config as nested plain values, which ``torch.load`` reads back without running code."""
-    return {f.name: plain(getattr(config, f.name)) for f in fields(config)}
-
-
 def from_dict(values: Mapping[str, Any]) -> RunConfig:
-    """The inverse of ``to_dict``.
+    """The inverse of ``config_text.to_dict``.
 
     Raises:
         ConfigError: On a key that this version does not know.
@@ -48,11 +42,6 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
         raise UnknownKeyError(
             f"{error}. Was it written by a newer version of zipformer? Then install that one"
         ) from None
-
-
-def to_toml(config: RunConfig) -> str:
-    """The config as TOML; reading it gives an equal config."""
-    return "\n".join(_toml_lines(to_dict(config), "")).lstrip("\n") + "\n"
 
 
 # Types
@@ -283,54 +272,3 @@ def leaves(
         else:
             default = f.default if f.default_factory is MISSING else f.default_factory()
             yield prefix + f.name, kind, default
-
-
-# Writing
-
-
-def plain(value: Any) -> Any:
-    """A value as text, numbers, lists and tables."""
-    if is_dataclass(value):
-        return to_dict(value)
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    return value
-
-
-def _toml_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for key, value in table.items():
-        if not isinstance(value, Mapping):
-            yield f"{_toml_key(key)} = {toml_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            name = f"{prefix}{_toml_key(key)}"
-            yield ""
-            yield f"[{name}]"
-            yield from _toml_lines(value, name + ".")
-
-
-def _toml_key(key: str) -> str:
-    bare = key.replace("-", "").replace("_", "")
-    return key if bare.isascii() and bare.isalnum() else _toml_text(key)
-
-
-def _toml_text(text: str) -> str:
-    # What JSON may leave as it is and TOML may not: the delete character.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def toml_value(value: Any) -> str:
-    """A plain value as it is written in a TOML."""
-    if value is None:
-        return '""'  # TOML has no null; an empty text means none where none is allowed
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _toml_text(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(toml_value(v) for v in value) + "]"
-    return repr(value)

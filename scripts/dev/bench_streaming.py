@@ -36,7 +36,7 @@ from zipformer.export.runtime import OnnxEncoder, OnnxTransducer  # noqa: E402
 from zipformer.model import SpeechModel  # noqa: E402
 from zipformer.streaming import Recognizer  # noqa: E402
 from zipformer.streaming.packed_step import PackedStep, trace  # noqa: E402
-from zipformer.training.checkpoint import load_model  # noqa: E402
+from zipformer.training.loaded_model import load_model  # noqa: E402
 
 RATE = 16000
 DIGITS = ROOT / "tests/assets/digits/model.pt"

@@ -17,7 +17,7 @@ from zipformer.decoding.evaluate import evaluate
 from zipformer.decoding.fingerprint import settings_fingerprint, training_data_fingerprint
 from zipformer.decoding.methods import BEAM_SEARCH, make_decoder, method_name
 from zipformer.decoding.results import read_result
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 TEXTS = ["one two three", "seven", "four four five nine"]
 

@@ -14,7 +14,7 @@ from zipformer.data.manifests import open_cuts
 from zipformer.decoding.evaluate import evaluate
 from zipformer.decoding.live import decode_live
 from zipformer.streaming import Recognizer
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 TEXTS = ["one two three", "seven", "four four five nine", "two", "six"]
 

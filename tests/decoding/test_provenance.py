@@ -9,7 +9,7 @@ from decoding.tiny_run import tiny_run, write_cuts
 
 from zipformer.decoding.fingerprint import training_data_fingerprint
 from zipformer.decoding.provenance import Provenance, provenance_of, training_provenance
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from zipformer.decoding import selection as module
 from zipformer.decoding.evaluate import decode_batches
 from zipformer.decoding.scoring import total_errors
 from zipformer.decoding.selection import Candidate, Grid, Selection, select, selection_context
-from zipformer.training.checkpoint import LoadedModel, load_model
+from zipformer.training.loaded_model import LoadedModel, load_model
 
 GRID = Grid(epochs=2, averages=2)
 

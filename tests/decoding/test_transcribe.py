@@ -15,7 +15,7 @@ from zipformer.context import Context
 from zipformer.decoding import transcribe
 from zipformer.decoding.transcribe import Transcriber
 from zipformer.streaming import Stream
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 
 @pytest.fixture(scope="module")

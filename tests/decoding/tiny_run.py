@@ -21,7 +21,8 @@ from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 from zipformer.nn.config import EncoderConfig
 from zipformer.training.averaging import ModelAverage
-from zipformer.training.checkpoint import LoadedModel, epoch_path, save, sha256
+from zipformer.training.checkpoint import epoch_path, save, sha256
+from zipformer.training.loaded_model import LoadedModel
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 ENCODER = ZipformerConfig(

@@ -12,7 +12,7 @@ from trained_digits import CHECKPOINT
 from zipformer.cli import to_dict
 from zipformer.export.weights import export_weights
 from zipformer.training import checkpoint
-from zipformer.training.checkpoint import load_model
+from zipformer.training.loaded_model import load_model
 
 
 def test_the_file_is_the_model(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from zipformer import Context
 from zipformer.data.features import extract
 from zipformer.decoding.methods import METHODS
 from zipformer.streaming import Recognizer
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 CONTEXT = Context(32, 128, 64)
 

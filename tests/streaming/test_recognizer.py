@@ -24,7 +24,7 @@ from zipformer.decoding import greedy
 from zipformer.decoding.methods import METHODS, make_decoder
 from zipformer.decoding.protocol import Hypothesis
 from zipformer.streaming import Recognizer, Stream
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 CONTEXTS = [Context(32, 128, 0), Context(32, 128, 64), Context(64, 128, 32), Context(32, 64, 128)]
 MENU = [Context(c, 256, r) for c in (32, 64, 128) for r in (0, 64, 128, 256)]

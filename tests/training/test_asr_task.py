@@ -24,6 +24,7 @@ from zipformer.nn.schedule import set_progress
 from zipformer.training import checkpoint
 from zipformer.training.asr import AsrTask, keep_alignable
 from zipformer.training.distributed import Processes
+from zipformer.training.loaded_model import load_model
 from zipformer.training.loop import fit
 from zipformer.training.metrics import read_metrics
 from zipformer.training.state import seed_step
@@ -119,7 +120,7 @@ def test_a_model_without_transducer_learns_and_is_validated(
     assert info.keys() == {"loss", "frames", "ctc"} | ({"aed"} if attention else set())
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
     fit(config)  # validates at the end
-    assert checkpoint.load_model(tmp_path, use_averaged_model=False).model.joiner is None
+    assert load_model(tmp_path, use_averaged_model=False).model.joiner is None
     (record,) = [r for r in read_metrics(tmp_path / "metrics.jsonl") if r["kind"] == "valid"]
     assert record["wer full"] >= 0.0
 
@@ -253,7 +254,7 @@ def flat(part: dict[str, Any]) -> dict[str, Tensor]:
 def test_trained_recognizer_is_loaded_from_its_folder_alone(straight: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(straight, moved)
-    loaded = checkpoint.load_model(moved, epoch=2, avg=2)
+    loaded = load_model(moved, epoch=2, avg=2)
     assert loaded.config.encoder == ENCODER
     assert loaded.tokenizer.vocab_size == VOCAB_SIZE == loaded.model.vocab_size
     assert (moved / "config.toml").read_text() == to_toml(loaded.config)

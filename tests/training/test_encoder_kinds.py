@@ -17,6 +17,7 @@ from zipformer.data.loader import Batch
 from zipformer.nn.schedule import set_progress
 from zipformer.training import checkpoint
 from zipformer.training.asr import AsrTask
+from zipformer.training.loaded_model import load_model
 from zipformer.training.loop import fit
 from zipformer.training.task import StepInfo
 
@@ -63,5 +64,5 @@ def test_a_run_trains_resumes_exactly_and_loads(kind: str, corpus: Path, tmp_pat
         for name in ("resumed", "straight")
     )
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
-    loaded = checkpoint.load_model(tmp_path / "straight", iter=2)
+    loaded = load_model(tmp_path / "straight", iter=2)
     assert loaded.config.encoder == KINDS[kind] == loaded.model.encoder.config

@@ -25,6 +25,7 @@ from zipformer.training import checkpoint
 from zipformer.training.averaging import ModelAverage
 from zipformer.training.init_source import VOCABULARY
 from zipformer.training.initialise import initialise
+from zipformer.training.loaded_model import load_model
 
 FEATURES, LENGTHS = torch.randn(2, 200, 80), torch.tensor([200, 150])
 
@@ -69,7 +70,7 @@ def test_a_run_too_young_for_an_average_gives_its_weights(run: Path, tokenizer: 
 def test_a_model_without_right_context_goes_on_with_one_from_the_same_outputs(
     run: Path, tokenizer: Tokenizer
 ) -> None:
-    source = checkpoint.load_model(run).model
+    source = load_model(run).model
     config = RunConfig(
         encoder=ENCODER,
         model=MODEL,

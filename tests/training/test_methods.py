@@ -23,6 +23,7 @@ from zipformer.training import checkpoint, methods
 from zipformer.training.asr import AsrTask
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
+from zipformer.training.loaded_model import load_model
 from zipformer.training.loop import fit
 from zipformer.training.task import StepInfo
 
@@ -211,7 +212,7 @@ def test_a_method_resumes_and_decodes_anywhere(name: str, corpus: Path, tmp_path
     for key, value in straight["model"].items():
         assert torch.equal(value, resumed["model"][key]), key
 
-    loaded = checkpoint.load_model(tmp_path / "straight", epoch=1, avg=1)
+    loaded = load_model(tmp_path / "straight", epoch=1, avg=1)
     task = AsrTask(loaded.config)
     for context in parse_contexts("full 32/64/0 32/64/32"):
         batches = task._validation_batches(loaded.model, Processes(), limit=2)

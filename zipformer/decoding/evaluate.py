@@ -24,7 +24,7 @@ from zipformer.decoding.provenance import git_commit, provenance_of
 from zipformer.decoding.results import LIVE, Mode, Result, is_streamable, write_result
 from zipformer.decoding.scoring import Utterance, total_errors
 from zipformer.streaming import Recognizer
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 logger = logging.getLogger(__name__)
 

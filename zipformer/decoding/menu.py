@@ -10,7 +10,7 @@ from pathlib import Path
 from zipformer.config import ContextConfig, RunConfig
 from zipformer.context import UNLIMITED, Context, parse_contexts
 from zipformer.decoding.results import LIVE, Mode
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from zipformer.decoding.results import Mode
 from zipformer.decoding.selection import Grid, select
 from zipformer.decoding.table import to_markdown
 from zipformer.model import SpeechModel
-from zipformer.training.checkpoint import LoadedModel, load_model
+from zipformer.training.loaded_model import LoadedModel, load_model
 
 AUTO = "auto"  # --epoch and --avg: picked on the validation sets
 

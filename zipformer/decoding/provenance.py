@@ -11,7 +11,7 @@ from zipformer.config import RunConfig
 from zipformer.decoding.fingerprint import training_data_fingerprint
 
 if TYPE_CHECKING:  # training imports this module
-    from zipformer.training.checkpoint import LoadedModel
+    from zipformer.training.loaded_model import LoadedModel
 
 
 class Provenance(TypedDict):

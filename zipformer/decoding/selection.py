@@ -28,7 +28,8 @@ from zipformer.decoding.provenance import git_commit
 from zipformer.decoding.results import write_lines
 from zipformer.decoding.scoring import Utterance, total_errors
 from zipformer.decoding.table import NO_RESULT, Table
-from zipformer.training.checkpoint import LoadedModel, epoch_path, epochs_in, load, load_model
+from zipformer.training.checkpoint import epoch_path, epochs_in, load
+from zipformer.training.loaded_model import LoadedModel, load_model
 
 SELECTION = "selection.json"
 

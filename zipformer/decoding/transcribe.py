@@ -16,7 +16,7 @@ from zipformer.decoding.menu import check_context
 from zipformer.decoding.methods import make_decoder
 from zipformer.decoding.timestamps import Word, words_of
 from zipformer.streaming import Recognizer
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 LONG_SECONDS = 60.0  # longer audio is heard as a stream where the context allows it
 

@@ -25,7 +25,7 @@ from zipformer.decoding.scoring import Utterance, WordErrors, total_errors
 from zipformer.export import models, readme
 from zipformer.export.check import LIMIT, Check, check
 from zipformer.export.runtime import OnnxTransducer
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 16  # utterances in a batch

@@ -13,7 +13,8 @@ from pathlib import Path
 from zipformer.cli import to_dict
 from zipformer.config import DataConfig, TrainConfig
 from zipformer.training import checkpoint
-from zipformer.training.checkpoint import BPE_MODEL, LoadedModel
+from zipformer.training.checkpoint import BPE_MODEL
+from zipformer.training.loaded_model import LoadedModel
 
 WEIGHTS = "model.pt"
 

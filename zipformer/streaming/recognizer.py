@@ -31,7 +31,7 @@ from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
 from zipformer.streaming.packed_step import PackedStep, trace
 from zipformer.streaming.stream import Stream, StreamResult
-from zipformer.training.checkpoint import LoadedModel, load_model
+from zipformer.training.loaded_model import LoadedModel, load_model
 
 
 class Recognizer:

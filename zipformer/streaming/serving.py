@@ -18,7 +18,7 @@ import torch
 from zipformer.context import Context
 from zipformer.streaming.recognizer import Recognizer
 from zipformer.streaming.server import Limits, Server
-from zipformer.training.checkpoint import LoadedModel
+from zipformer.training.loaded_model import LoadedModel
 
 
 def quick_recognizer(

@@ -15,14 +15,12 @@ from zipformer.icefall import read_published, rename_published
 from zipformer.nn.config import EncoderConfig
 from zipformer.training.checkpoint import (
     BPE_MODEL,
-    LoadedModel,
     epoch_path,
     epochs_in,
-    load_file,
-    load_model,
     step_path,
     steps_in,
 )
+from zipformer.training.loaded_model import LoadedModel, load_file, load_model
 
 WEIGHT_FILES = ("model.pt", "pretrained.pt")  # exported by us, published by others
 SHOWN = 6  # names in a message

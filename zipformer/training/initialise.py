@@ -14,9 +14,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from zipformer.config_text import plain
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
-from zipformer.schema import plain
 from zipformer.training.init_source import SHOWN, VOCABULARY, Source, read_source
 
 # Where to look in the config when such parameters are missing, or of another size.

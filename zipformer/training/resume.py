@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from zipformer.config_keys import FIXED_KEYS, FREE_KEYS, flatten, is_under
+from zipformer.config_text import to_dict
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
-from zipformer.schema import from_dict, to_dict
+from zipformer.schema import from_dict
 from zipformer.training.checkpoint import (
     epoch_path,
     load,
