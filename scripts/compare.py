@@ -9,10 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.decoding.compare import check_sets, collect, make_table, to_csv, warnings
-from zipformer.decoding.options import for_people
-from zipformer.decoding.page import to_html
-from zipformer.decoding.table import to_markdown
+from zipformer.commands.options import for_people
+from zipformer.evaluation.table import to_markdown
+from zipformer.report.compare import check_sets, collect, make_table, to_csv, warnings
+from zipformer.report.comparison_page import to_html
 
 
 def main() -> None:

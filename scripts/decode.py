@@ -11,11 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.decoding import options
-from zipformer.decoding.compare import Entry, make_table
-from zipformer.decoding.evaluate import evaluate
-from zipformer.decoding.menu import check_context, choose_contexts
-from zipformer.decoding.table import to_markdown
+from zipformer.commands import options
+from zipformer.commands.contexts import choose_contexts
+from zipformer.evaluation.evaluate import evaluate
+from zipformer.evaluation.results import LIVE
+from zipformer.evaluation.table import to_markdown
+from zipformer.evaluation.test_sets import choose_sets
+from zipformer.report.compare import Entry, make_table
 
 
 def main() -> None:
@@ -33,9 +35,9 @@ def main() -> None:
     with options.for_people():
         loaded = options.load(args, sys.stdout)
         contexts = choose_contexts(loaded.config, args.contexts, args.chunk, args.left, args.right)
-        sets = options.choose_sets(loaded.config, args.sets)
+        sets = choose_sets(loaded.config, args.sets)
         for context, mode in product(contexts, args.right_mode):
-            check_context(loaded, context, mode)
+            loaded.check_context(context, live=mode in LIVE)
         method = options.method_of(args, loaded.model)
         run = loaded.path.resolve().parent
         print(f"{loaded.label} of {run}, {loaded.steps} training steps")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.decoding import options
-from zipformer.decoding.menu import choose_contexts
+from zipformer.commands import options
+from zipformer.commands.contexts import choose_contexts
 from zipformer.export import export_weights
 from zipformer.export.report import export_checked, load_speech
 

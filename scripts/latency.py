@@ -11,12 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from zipformer.commands import options
+from zipformer.commands.contexts import choose_contexts
 from zipformer.data.manifests import open_cuts
-from zipformer.decoding import options
-from zipformer.decoding.menu import choose_contexts
-from zipformer.decoding.table import to_markdown
-from zipformer.streaming.latency import ask_server, latency_table, measure, write_latencies
-from zipformer.streaming.serving import quick_recognizer, serving
+from zipformer.evaluation.table import to_markdown
+from zipformer.evaluation.test_sets import choose_sets
+from zipformer.serving.latency import ask_server, latency_table, measure, write_latencies
+from zipformer.serving.serving import quick_recognizer, serving
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
         contexts = choose_contexts(loaded.config, args.contexts)
         if args.uri and (args.live or len(contexts) > 1):
             raise ValueError("--uri is one server with one context: give only that, no --live")
-        sets, rows = options.choose_sets(loaded.config, args.sets), []
+        sets, rows = choose_sets(loaded.config, args.sets), []
         method = options.method_of(args, loaded.model)
         for (name, path), context in product(sets.items(), contexts):
             cuts = list(islice(open_cuts(path), args.limit))

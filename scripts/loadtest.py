@@ -11,11 +11,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from zipformer.commands.options import for_people
 from zipformer.data.manifests import open_cuts
-from zipformer.decoding.options import for_people
-from zipformer.decoding.table import to_markdown
-from zipformer.streaming.load import Plan, lone_texts, read_clips, run_level, summarize
-from zipformer.streaming.load_report import collect_levels, crossed_table, level_table
+from zipformer.evaluation.table import to_markdown
+from zipformer.serving.load import Plan, lone_texts, read_clips, run_level, summarize
+from zipformer.serving.load_report import collect_levels, crossed_table, level_table
 
 
 def main() -> None:

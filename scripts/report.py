@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.decoding.options import for_people
+from zipformer.commands.options import for_people
 from zipformer.report import write_report
 
 

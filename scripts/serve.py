@@ -9,10 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.decoding import options
-from zipformer.decoding.menu import choose_contexts
-from zipformer.streaming.server import Limits, Server
-from zipformer.streaming.serving import quick_recognizer, serve_until_signal
+from zipformer.commands import options
+from zipformer.commands.contexts import choose_contexts
+from zipformer.serving.server import Limits, Server
+from zipformer.serving.serving import quick_recognizer, serve_until_signal
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from zipformer.cli import parse_args
+from zipformer.config.command_line import parse_args
 from zipformer.training.loop import fit
 from zipformer.training.step import NonFiniteError
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.decoding import options
-from zipformer.decoding.menu import choose_contexts
-from zipformer.decoding.timestamps import to_srt
-from zipformer.decoding.transcribe import Transcriber
+from zipformer.commands import options
+from zipformer.commands.contexts import choose_contexts
+from zipformer.evaluation.subtitles import to_srt
+from zipformer.evaluation.transcribe import Transcriber
 
 
 def main() -> None:

@@ -11,12 +11,14 @@ from nn.small_encoder import ABLATIONS, BASELINES, KINDS
 from published_names import published_name
 
 from zipformer import Context, Encoder, Transducer, load_icefall
-from zipformer.cli import from_dict, load_config, parse_args, to_dict, to_toml
 from zipformer.config import RunConfig
+from zipformer.config.command_line import load_config, parse_args
+from zipformer.config.schema import from_dict
+from zipformer.config.toml import to_dict, to_toml
 from zipformer.export.models import export_offline, export_streaming
+from zipformer.model import build_encoder
 from zipformer.nn.baselines.config import ConformerConfig, ContextNetConfig
-from zipformer.nn.config import EncoderConfig
-from zipformer.nn.kinds import build_encoder
+from zipformer.nn.encoder_config import EncoderConfig
 
 TOKENS = [str(i) for i in range(11)]
 

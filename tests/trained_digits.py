@@ -14,7 +14,7 @@ from pathlib import Path
 from lhotse import CutSet
 from lhotse.cut import MonoCut
 
-from zipformer.training.loaded_model import LoadedModel, load_model
+from zipformer.checkpoint.loading import LoadedModel, load_model
 
 CHECKPOINT = Path(__file__).parent / "assets" / "digits" / "model.pt"
 ROOT = Path(__file__).parent.parent

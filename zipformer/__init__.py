@@ -1,12 +1,12 @@
 """One Zipformer speech recognizer that streams and works offline from the same weights."""
 
 from zipformer import losses, optim
+from zipformer.checkpoint.icefall import load_icefall
 from zipformer.context import Context
-from zipformer.icefall import load_icefall
 from zipformer.model import Transducer
-from zipformer.nn.config import ZipformerConfig
-from zipformer.nn.encoder import Encoder
 from zipformer.nn.state import EncoderState
+from zipformer.nn.zipformer.config import ZipformerConfig
+from zipformer.nn.zipformer.encoder import Encoder
 
 __version__ = "0.1.0"
 __all__ = [

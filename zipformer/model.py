@@ -11,9 +11,27 @@ from zipformer.context import Context
 from zipformer.heads.attention_decoder import AttentionDecoder
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
-from zipformer.nn.config import EncoderConfig
-from zipformer.nn.kinds import build_encoder
+from zipformer.nn.baselines.config import ConformerConfig, ContextNetConfig, TransformerConfig
+from zipformer.nn.baselines.conformer import Conformer
+from zipformer.nn.baselines.contextnet import ContextNet
+from zipformer.nn.baselines.transformer import Transformer
+from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.linear import scaled_linear
+from zipformer.nn.streaming_encoder import StreamingEncoder
+from zipformer.nn.zipformer.config import ZipformerConfig
+from zipformer.nn.zipformer.encoder import Encoder
+
+_ENCODERS: dict[type[EncoderConfig], type[StreamingEncoder]] = {
+    ZipformerConfig: Encoder,
+    ConformerConfig: Conformer,
+    TransformerConfig: Transformer,
+    ContextNetConfig: ContextNet,
+}
+
+
+def build_encoder(config: EncoderConfig) -> StreamingEncoder:
+    """A fresh encoder of the kind and the sizes of ``config``."""
+    return _ENCODERS[type(config)](config)
 
 
 class Heads(nn.Module):

@@ -28,8 +28,8 @@ from lhotse.cut import MonoCut
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from zipformer.cli import load_config
 from zipformer.config import RunConfig
+from zipformer.config.command_line import load_config
 from zipformer.data.filters import TrainingFilter
 from zipformer.data.loader import TrainLoader
 from zipformer.data.manifests import open_cuts, text_of

@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
 from scripts.dev import measure
-from zipformer.cli import load_config
+from zipformer.config.command_line import load_config
 from zipformer.data.batch import Batch
 from zipformer.nn.regularizers import settle_whitening
 from zipformer.nn.schedule import set_progress

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 from scripts.dev import bench_loss, bench_step, measure
 from zipformer.context import Context
-from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.training.step import Precision
 

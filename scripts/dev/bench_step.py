@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 from scripts.dev import measure
 from zipformer.context import Context
-from zipformer.nn.config import ZipformerConfig
-from zipformer.nn.encoder import Encoder
 from zipformer.nn.regularizers import settle_whitening
 from zipformer.nn.schedule import set_progress
+from zipformer.nn.zipformer.config import ZipformerConfig
+from zipformer.nn.zipformer.encoder import Encoder
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.optim import ScaledAdam
 from zipformer.training.step import Precision

@@ -27,16 +27,16 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from zipformer import Context, Transducer, ZipformerConfig  # noqa: E402
+from zipformer.checkpoint.loading import load_model  # noqa: E402
+from zipformer.commands.options import for_people  # noqa: E402
 from zipformer.context import parse_contexts  # noqa: E402
-from zipformer.decoding.options import for_people  # noqa: E402
-from zipformer.decoding.table import Table, to_markdown  # noqa: E402
+from zipformer.evaluation.table import Table, to_markdown  # noqa: E402
 from zipformer.export import export_streaming  # noqa: E402
 from zipformer.export.feeding import tail_seconds  # noqa: E402
 from zipformer.export.runtime import OnnxEncoder, OnnxTransducer  # noqa: E402
 from zipformer.model import SpeechModel  # noqa: E402
 from zipformer.streaming import Recognizer  # noqa: E402
 from zipformer.streaming.packed_step import PackedStep, trace  # noqa: E402
-from zipformer.training.loaded_model import load_model  # noqa: E402
 
 RATE = 16000
 DIGITS = ROOT / "tests/assets/digits/model.pt"

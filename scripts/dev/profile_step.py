@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
 from scripts.dev import bench_step, measure
-from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.training.step import Precision
 

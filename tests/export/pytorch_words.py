@@ -10,7 +10,7 @@ from trained_digits import trained
 
 from zipformer.context import Context
 from zipformer.data.features import extract
-from zipformer.decoding.methods import make_decoder
+from zipformer.search.methods import make_decoder
 from zipformer.streaming import Recognizer, StreamResult
 
 METHODS = {"greedy_search": "greedy", "modified_beam_search": "modified_beam_search"}  # of sherpa

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from decoding.tiny_run import ENCODER
 from export.conftest import INT8
 from export.small_export import TOKENS, expressive_transducer
 from nn.small_encoder import TINY
+from tiny_run import ENCODER
 from trained_digits import read_strings, trained
 
 from zipformer import Context

@@ -22,9 +22,9 @@ from trained_digits import read_strings, trained
 
 from zipformer.context import Context
 from zipformer.data.features import extract
-from zipformer.decoding.methods import make_decoder
-from zipformer.decoding.protocol import Hypothesis
 from zipformer.export.feeding import num_steps, tail_seconds
+from zipformer.search.methods import make_decoder
+from zipformer.search.protocol import Hypothesis
 
 pytestmark = pytest.mark.sherpa
 CONTEXTS = [Context(32, 256, right) for right in (0, 64, 128, 256)]

@@ -18,9 +18,9 @@ from export.pytorch_words import METHODS, padded_results, scored_words
 from trained_digits import read_strings
 
 from zipformer.context import Context
-from zipformer.decoding.protocol import SECONDS_PER_FRAME
 from zipformer.export.feeding import tail_seconds
-from zipformer.streaming.client import Call, transcribe
+from zipformer.search.protocol import SECONDS_PER_FRAME
+from zipformer.serving.client import Call, transcribe
 
 pytestmark = pytest.mark.sherpa
 BIN = Path(sys.executable).parent

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from decoding.tiny_run import tiny_run
+from tiny_run import tiny_run
 from trained_digits import CHECKPOINT
 
-from zipformer.cli import to_dict
+from zipformer.checkpoint import files as checkpoint
+from zipformer.checkpoint.loading import load_model
+from zipformer.config.toml import to_dict
 from zipformer.export.weights import export_weights
-from zipformer.training import checkpoint
-from zipformer.training.loaded_model import load_model
 
 
 def test_the_file_is_the_model(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 
 from zipformer import ZipformerConfig
+from zipformer.model import build_encoder
 from zipformer.nn.baselines.config import ConformerConfig, ContextNetConfig, TransformerConfig
-from zipformer.nn.config import EncoderConfig
-from zipformer.nn.kinds import build_encoder
+from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.streaming_encoder import StreamingEncoder
 
 TINY = ZipformerConfig(

@@ -9,7 +9,7 @@ import torch
 from nn.small_encoder import ABLATIONS, TINY, expressive_encoder
 
 from zipformer import Context, Encoder, ZipformerConfig, ops
-from zipformer.nn.kinds import build_encoder
+from zipformer.model import build_encoder
 
 FEATURES, LENGTHS = torch.randn(2, 150, 80), torch.tensor([150, 90])
 

@@ -11,8 +11,8 @@ from tolerances import ENCODER
 from torch import Tensor
 
 from zipformer import Context, Encoder
+from zipformer.model import build_encoder
 from zipformer.nn.dropout import SharedDropout, keep_sequences
-from zipformer.nn.kinds import build_encoder
 from zipformer.nn.schedule import ScheduledFloat, set_progress
 from zipformer.nn.streaming_encoder import StreamingEncoder
 from zipformer.optim import ScaledAdam

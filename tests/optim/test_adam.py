@@ -9,10 +9,10 @@ import pytest
 import torch
 from training.tiny_task import TinyTask, tiny_config
 
-from zipformer.cli import load_config
+from zipformer.checkpoint import files as checkpoint
 from zipformer.config import OptimConfig, RunConfig
+from zipformer.config.command_line import load_config
 from zipformer.optim import Adam, Eden
-from zipformer.training import checkpoint
 from zipformer.training.advice import learning_rate_advice
 from zipformer.training.loop import fit
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from parity.golden_heads import golden_heads
 
-from zipformer.decoding.beam_search import ModifiedBeamSearch
+from zipformer.search.beam_search import ModifiedBeamSearch
 
 pytestmark = pytest.mark.parity
 

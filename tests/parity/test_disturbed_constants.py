@@ -28,16 +28,20 @@ CONSTANTS = {
     "swoosh_l_offset": ("ops/swoosh.py", "LEFT = (4.0, 0.035)", "LEFT = (4.0, 0.036)"),
     "swoosh_r_shift": ("ops/swoosh.py", "RIGHT = (1.0,", "RIGHT = (1.01,"),
     "swoosh_r_offset": ("ops/swoosh.py", "0.313261687", "0.3135"),
-    "position_compression": ("nn/attention.py", "math.sqrt(self.dim)", "math.sqrt(self.dim + 1)"),
-    "position_angle": ("nn/attention.py", "2.0 * math.pi / self.dim", "2.01 * math.pi / self.dim"),
+    "position_compression": ("nn/positions.py", "math.sqrt(self.dim)", "math.sqrt(self.dim + 1)"),
+    "position_angle": ("nn/positions.py", "2.0 * math.pi / self.dim", "2.01 * math.pi / self.dim"),
     "position_sign": (
-        "nn/attention.py",
+        "nn/positions.py",
         "compression * offset.sign()",
         "-compression * offset.sign()",
     ),
-    "nonlin_head": ("nn/layer.py", "first = weights[:, :, 0]", "first = weights[:, :, 1]"),
-    "nonlin_gate": ("nn/attention.py", "gate = torch.tanh", "gate = torch.sigmoid"),
-    "edge_scale": ("nn/convolution.py", "scale = 1.0 + F.pad", "scale = 1.001 + F.pad"),
+    "nonlin_head": (
+        "nn/zipformer/layer.py",
+        "first = weights[:, :, 0]",
+        "first = weights[:, :, 1]",
+    ),
+    "nonlin_gate": ("nn/zipformer/attention.py", "gate = torch.tanh", "gate = torch.sigmoid"),
+    "edge_scale": ("nn/zipformer/convolution.py", "1.0 + F.pad", "1.001 + F.pad"),
     "frontend_reach": (
         "nn/frontend.py",
         "[torch.zeros_like(before)]",
@@ -47,7 +51,7 @@ CONSTANTS = {
     "left_context": ("nn/layout.py", "else context.left // 2", "else context.left // 2 - 8"),
     "stream_warm_up": ("masks.py", "distance <= before", "distance < before"),
     "repeated_last_frame": ("nn/downsample.py", "last = (lengths - 1)", "last = (lengths - 2)"),
-    "output_width": ("nn/encoder.py", "x[..., width:]", "x[..., : x.shape[-1] - width]"),
+    "output_width": ("nn/zipformer/encoder.py", "x[..., width:]", "x[..., : x.shape[-1] - width]"),
 }
 
 

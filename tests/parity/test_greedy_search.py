@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from parity.golden_heads import golden_heads
 
-from zipformer.decoding.greedy_search import GreedySearch
+from zipformer.search.greedy_search import GreedySearch
 
 pytestmark = pytest.mark.parity
 

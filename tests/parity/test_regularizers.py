@@ -11,10 +11,10 @@ from tolerances import LOSS
 from torch import Tensor
 
 from zipformer import ops
-from zipformer.nn.convolution import ChunkCausalConv
 from zipformer.nn.layout import Layout
 from zipformer.nn.norm import BiasNorm
 from zipformer.nn.regularizers import Balancer, Whiten, whitening_metric
+from zipformer.nn.zipformer.convolution import ChunkCausalConv
 
 pytestmark = pytest.mark.parity
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from zipformer.cli import load_config, to_dict
-from zipformer.config_keys import flatten, is_under
+from zipformer.config.command_line import load_config
+from zipformer.config.keys import flatten, is_under
+from zipformer.config.toml import to_dict
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "digits"
 CONTEXT = ("context.chunk", "context.policy", "context.curriculum_steps")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zipformer.cli import load_config
+from zipformer.config.command_line import load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "recipes" / "digits" / "unified.toml"

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from zipformer.cli import load_config, to_dict
+from zipformer.checkpoint.files import save, sha256
+from zipformer.checkpoint.initialise import initialise
 from zipformer.config import RunConfig
-from zipformer.config_keys import flatten, is_under
+from zipformer.config.command_line import load_config
+from zipformer.config.keys import flatten, is_under
+from zipformer.config.toml import to_dict
 from zipformer.context import Context, parse_contexts
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
-from zipformer.training.checkpoint import save, sha256
-from zipformer.training.initialise import initialise
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "librispeech"
 DIGITS_BPE = Path(__file__).parents[1] / "assets" / "digits" / "bpe.model"

@@ -13,8 +13,9 @@ from lhotse.cut import MonoCut
 from preparation.small_librispeech import transcript, write_chapter
 from recipes.prepared import RECIPES, prepare
 
-from zipformer.cli import load_config, to_dict
 from zipformer.config import RunConfig
+from zipformer.config.command_line import load_config
+from zipformer.config.toml import to_dict
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.training.loop import fit
 

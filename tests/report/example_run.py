@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from decoding.example_results import example
+from evaluation.example_results import example
 
-from zipformer.decoding.results import write_result
-from zipformer.decoding.scoring import Utterance, total_errors
+from zipformer.evaluation.results import write_result
+from zipformer.evaluation.scoring import Utterance, total_errors
 
 SCRIPT = "<script>document.title='broken'</script>"
 HANDLER = "<img src=x onerror=document.title='broken'>"

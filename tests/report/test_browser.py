@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from decoding.example_results import example
+from evaluation.example_results import example
 from report.browser import Tab
 from report.example_run import CONTEXTS, HANDLER, SCRIPT
 
-from zipformer.decoding.compare import Entry
-from zipformer.decoding.page import to_html
+from zipformer.report.compare import Entry
+from zipformer.report.comparison_page import to_html
 
 pytestmark = pytest.mark.browser
 

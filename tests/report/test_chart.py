@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zipformer.decoding.plot import Axis
 from zipformer.report.chart import MOST_POINTS, Curve, chart, short, thinned, value_ticks
+from zipformer.report.wer_plot import Axis
 
 Points = list[tuple[int, float | None]]
 

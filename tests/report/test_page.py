@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from decoding.outline import assert_self_contained
 from report.example_run import CONTEXTS, HANDLER, SCRIPT
+from report.outline import assert_self_contained
 
 from zipformer.report import write_report
 from zipformer.report.page import to_page

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from report.example_run import CONTEXTS
 
-from zipformer.decoding.compare import collect
-from zipformer.decoding.scoring import Utterance
+from zipformer.evaluation.scoring import Utterance
+from zipformer.report.compare import collect
 from zipformer.report.utterances import aligned, rank, worst_utterances
 
 

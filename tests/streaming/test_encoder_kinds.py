@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from decoding.tiny_run import ALL_HEADS, tiny_run
 from nn.small_encoder import BASELINES, KINDS
+from tiny_run import ALL_HEADS, tiny_run
 from tolerances import ENCODER
 
 from zipformer import Context
+from zipformer.checkpoint.loading import LoadedModel
 from zipformer.data.features import extract
-from zipformer.decoding.methods import METHODS
+from zipformer.search.methods import METHODS
 from zipformer.streaming import Recognizer
-from zipformer.training.loaded_model import LoadedModel
 
 CONTEXT = Context(32, 128, 64)
 

@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from decoding.tiny_run import ALL_HEADS, CTC_ATTENTION, tiny_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nn.small_encoder import expressive_encoder
+from tiny_run import ALL_HEADS, CTC_ATTENTION, tiny_run
 from tolerances import ENCODER, EXACT
 from trained_digits import CHECKPOINT, read_strings, trained
 
 from zipformer import Context, EncoderState
+from zipformer.checkpoint.loading import LoadedModel
 from zipformer.data.features import extract
-from zipformer.decoding import greedy
-from zipformer.decoding.methods import METHODS, make_decoder
-from zipformer.decoding.protocol import Hypothesis
+from zipformer.search import greedy
+from zipformer.search.methods import METHODS, make_decoder
+from zipformer.search.protocol import Hypothesis
 from zipformer.streaming import Recognizer, Stream
-from zipformer.training.loaded_model import LoadedModel
 
 CONTEXTS = [Context(32, 128, 0), Context(32, 128, 64), Context(64, 128, 32), Context(32, 64, 128)]
 MENU = [Context(c, 256, r) for c in (32, 64, 128) for r in (0, 64, 128, 256)]

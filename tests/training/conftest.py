@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from training.sources import fresh, write_checkpoint
+from checkpoint.sources import fresh, write_checkpoint
 from training.tiny_corpus import WORDS, write_tokenizer
 from training.tiny_task import TinyTask, tiny_config
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from zipformer.training import checkpoint
+from zipformer.checkpoint import files as checkpoint
 from zipformer.training.metrics import read_metrics
 
 TIMING = ("hours_per_hour", "eta_seconds", "done", "memory_mb")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from zipformer.cli import load_config
 from zipformer.config import RunConfig
+from zipformer.config.command_line import load_config
 from zipformer.training.advice import learning_rate_advice, suggested_lr, suggested_warmup
 
 LIBRISPEECH = 3 * 960 * 3600.0  # seconds of an epoch, with the copies of other speed

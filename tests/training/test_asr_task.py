@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from training.tiny_corpus import ENCODER, VOCAB_SIZE, tiny_asr_config, write_corpus
 
-from zipformer.cli import to_toml
+from zipformer.checkpoint import files as checkpoint
+from zipformer.checkpoint.loading import load_model
 from zipformer.config import LossConfig
+from zipformer.config.toml import to_toml
 from zipformer.context import Context
 from zipformer.data.loader import Batch
 from zipformer.data.manifests import manifest_seconds
 from zipformer.nn.schedule import set_progress
-from zipformer.training import checkpoint
 from zipformer.training.asr import AsrTask, keep_alignable
 from zipformer.training.distributed import Processes
-from zipformer.training.loaded_model import load_model
 from zipformer.training.loop import fit
 from zipformer.training.metrics import read_metrics
 from zipformer.training.state import seed_step

@@ -21,7 +21,7 @@ from training.together import (
     run_together,
 )
 
-from zipformer.training import checkpoint
+from zipformer.checkpoint import files as checkpoint
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
 

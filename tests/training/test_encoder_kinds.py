@@ -11,13 +11,13 @@ import torch
 from nn.small_encoder import BASELINES, KINDS
 from training.tiny_corpus import tiny_asr_config, write_corpus
 
+from zipformer.checkpoint import files as checkpoint
+from zipformer.checkpoint.loading import load_model
 from zipformer.config import RunConfig
 from zipformer.context import Context
 from zipformer.data.loader import Batch
 from zipformer.nn.schedule import set_progress
-from zipformer.training import checkpoint
 from zipformer.training.asr import AsrTask
-from zipformer.training.loaded_model import load_model
 from zipformer.training.loop import fit
 from zipformer.training.task import StepInfo
 

@@ -11,11 +11,11 @@ import torch
 from training.runs import records, start, stripped
 from training.tiny_task import TinyTask, tiny_config
 
+from zipformer.checkpoint import files as checkpoint
 from zipformer.config import OptimConfig
 from zipformer.context import Context
 from zipformer.data.sampler import Share
 from zipformer.optim import Eden, ScaledAdam
-from zipformer.training import checkpoint
 from zipformer.training.loop import fit
 from zipformer.training.metrics import read_metrics
 

@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 from training.tiny_corpus import MODEL, tiny_asr_config, write_corpus
 
+from zipformer.checkpoint import files as checkpoint
+from zipformer.checkpoint import methods
+from zipformer.checkpoint.loading import load_model
 from zipformer.config import LossConfig, RunConfig
+from zipformer.config.method import MethodConfig
 from zipformer.context import Context, parse_contexts
 from zipformer.data.batch import Batch
-from zipformer.decoding.evaluate import decode_batches
+from zipformer.evaluation.evaluate import decode_batches
 from zipformer.losses import similarity_distance
-from zipformer.method import MethodConfig
 from zipformer.model import AsrModel
 from zipformer.streaming import Recognizer
-from zipformer.training import checkpoint, methods
 from zipformer.training.asr import AsrTask
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
-from zipformer.training.loaded_model import load_model
 from zipformer.training.loop import fit
 from zipformer.training.task import StepInfo
 

@@ -14,8 +14,8 @@ import torch
 from training.runs import records, same, start, stripped
 from training.tiny_task import TinyTask, tiny_config
 
+from zipformer.checkpoint import files as checkpoint
 from zipformer.config import OptimConfig
-from zipformer.training import checkpoint
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from training.tiny_task import TinyTask, tiny_config
 
+from zipformer.checkpoint import files as checkpoint
 from zipformer.config import OptimConfig
 from zipformer.nn.baselines.config import ConformerConfig
-from zipformer.training import checkpoint
 from zipformer.training.loop import fit
 
 

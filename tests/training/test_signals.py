@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zipformer.training import checkpoint
+from zipformer.checkpoint import files as checkpoint
 from zipformer.training.signals import Interrupted, StopSignals
 
 ROOT = Path(__file__).parents[2]

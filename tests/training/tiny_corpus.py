@@ -21,7 +21,7 @@ from zipformer.config import (
     TrainConfig,
     ValidationConfig,
 )
-from zipformer.nn.config import ZipformerConfig
+from zipformer.nn.zipformer.config import ZipformerConfig
 
 WORDS = "zero one two three four five six seven eight nine".split()
 VOCAB_SIZE = 24

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from zipformer.context import Context
-from zipformer.decoding.methods import make_decoder
 from zipformer.export import feeding, states
 from zipformer.export.runtime import OnnxEncoder, OnnxTransducer
 from zipformer.model import SpeechModel, Transducer, as_transducer
+from zipformer.search.methods import make_decoder
 
 LIMIT = 1e-3  # absolute, of files in float32
 

@@ -22,7 +22,8 @@ from zipformer.export import networks, readme, states
 from zipformer.export.feeding import step_frames
 from zipformer.export.onnx_file import Network, require_onnx, write
 from zipformer.model import SpeechModel, Transducer, as_transducer
-from zipformer.nn.config import EncoderConfig, ZipformerConfig
+from zipformer.nn.encoder_config import EncoderConfig
+from zipformer.nn.zipformer.config import ZipformerConfig
 
 ENCODER, DECODER, JOINER, TOKENS = "encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt"
 EXAMPLE = 2  # streams or utterances to trace with

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from zipformer.context import Context
 from zipformer.export import states
 from zipformer.model import Transducer
-from zipformer.nn.encoder import Encoder
 from zipformer.nn.streaming_encoder import MIN_FRAMES
+from zipformer.nn.zipformer.encoder import Encoder
 
 
 class StreamingEncoder(nn.Module):

@@ -11,21 +11,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from zipformer.checkpoint.loading import LoadedModel
+from zipformer.checkpoint.provenance import git_commit
 from zipformer.config import RunConfig
+from zipformer.config.menu import describe_menu
 from zipformer.context import Context
 from zipformer.data.features import extract
 from zipformer.data.filters import check_audio
 from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
-from zipformer.decoding.menu import check_context, describe_menu
-from zipformer.decoding.methods import make_decoder
-from zipformer.decoding.options import choose_sets
-from zipformer.decoding.protocol import Hypothesis
-from zipformer.decoding.provenance import git_commit
-from zipformer.decoding.scoring import Utterance, WordErrors, total_errors
+from zipformer.evaluation.scoring import Utterance, WordErrors, total_errors
+from zipformer.evaluation.test_sets import choose_sets
 from zipformer.export import models, readme
 from zipformer.export.check import LIMIT, Check, check
 from zipformer.export.runtime import OnnxTransducer
-from zipformer.training.loaded_model import LoadedModel
+from zipformer.search.methods import make_decoder
+from zipformer.search.protocol import Hypothesis
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 16  # utterances in a batch
@@ -81,7 +81,7 @@ def warn_of_context(loaded: LoadedModel, context: Context) -> None:
     menu = loaded.config.context
     between = menu.policy == "continuous" and context.right <= max(menu.right)
     if context.is_full or context.right in menu.right or between:
-        check_context(loaded, context)
+        loaded.check_context(context)
         return
     logger.warning(
         "right context %d was never trained (the menu was %s): score a test set with it before "

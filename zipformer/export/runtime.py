@@ -20,13 +20,13 @@ from torch import Tensor
 
 from zipformer.context import Context
 from zipformer.data.features import extract
-from zipformer.decoding.methods import make_decoder
-from zipformer.decoding.protocol import Hypothesis
 from zipformer.export import feeding, states
 from zipformer.export.models import DECODER, ENCODER, JOINER, TOKENS
 from zipformer.export.onnx_file import int8_path, require_onnx
 from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
+from zipformer.search.methods import make_decoder
+from zipformer.search.protocol import Hypothesis
 
 
 class OnnxTransducer:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from zipformer.nn.layer import LayerState
 from zipformer.nn.state import EncoderState
+from zipformer.nn.zipformer.layer import LayerState
 
 FRONTEND_CHANNELS = 128  # of embed_states; sherpa-onnx knows no other number
 BATCH_AXES = {  # of each cache of a layer, in order

@@ -10,11 +10,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from zipformer.cli import to_dict
+from zipformer.checkpoint import files as checkpoint
+from zipformer.checkpoint.files import BPE_MODEL
+from zipformer.checkpoint.loading import LoadedModel
 from zipformer.config import DataConfig, TrainConfig
-from zipformer.training import checkpoint
-from zipformer.training.checkpoint import BPE_MODEL
-from zipformer.training.loaded_model import LoadedModel
+from zipformer.config.toml import to_dict
 
 WEIGHTS = "model.pt"
 

@@ -9,15 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
-from zipformer.heads.joiner import Joiner
 from zipformer.losses.backend import transducer_backend
 from zipformer.losses.checks import Backend, Reduction, RnntType
 from zipformer.losses.emission import PLAIN, Emission
+
+
+class JoinerProjections(Protocol):
+    """The three layers of a joiner.
+
+    Logits are ``output_linear(tanh(encoder_proj(encoder_out) + decoder_proj(predictor_out)))``.
+    """
+
+    @property
+    def encoder_proj(self) -> Callable[[Tensor], Tensor]: ...  # noqa: D102
+
+    @property
+    def decoder_proj(self) -> Callable[[Tensor], Tensor]: ...  # noqa: D102
+
+    @property
+    def output_linear(self) -> torch.nn.Linear: ...  # noqa: D102
 
 
 class Options(TypedDict, total=False):
@@ -58,7 +73,7 @@ def transducer_losses(
     token_lens: Tensor,
     simple_am_proj: Callable[[Tensor], Tensor],
     simple_lm_proj: Callable[[Tensor], Tensor],
-    joiner: Joiner,
+    joiner: JoinerProjections,
     **options: Unpack[Options],
 ) -> tuple[Tensor, Tensor]:
     """Simple and pruned loss of a batch (arXiv 2206.13236).
@@ -99,7 +114,7 @@ def shared_transducer_losses(
     token_lens: Tensor,
     simple_am_proj: Callable[[Tensor], Tensor],
     simple_lm_proj: Callable[[Tensor], Tensor],
-    joiner: Joiner,
+    joiner: JoinerProjections,
     prune_range: int = 5,
     lm_scale: float = 0.25,
     am_scale: float = 0.0,

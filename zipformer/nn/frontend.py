@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from zipformer import masks, ops
 from zipformer.nn.choices import Activation
-from zipformer.nn.config import EncoderConfig
 from zipformer.nn.dropout import SharedDropout, skip_sequences
+from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.gradients import scale_gradient
 from zipformer.nn.norm import make_norm
 from zipformer.nn.regularizers import Balancer, Whiten

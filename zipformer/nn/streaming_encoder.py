@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipformer.context import FRONTEND_LOOKAHEAD, Context
-from zipformer.nn.config import EncoderConfig
+from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.frontend import Frontend
 from zipformer.nn.layout import Layout
 from zipformer.nn.state import EncoderState

@@ -15,6 +15,7 @@ from triton.runtime import JITFunction
 
 from zipformer.ops import kernels
 from zipformer.ops.kernels.swoosh import _swoosh_kernel
+from zipformer.ops.swoosh import SLOPE
 
 INTERPRETED = not isinstance(_swoosh_kernel, JITFunction)  # then they run on CPU tensors as well
 
@@ -24,13 +25,13 @@ class _Swoosh(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, shift: float, offset: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.shift = shift
-        return kernels.swoosh(x, shift, offset)
+        return kernels.swoosh(x, shift, offset, SLOPE)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        return kernels.swoosh_backward(x, grad, ctx.shift), None, None
+        return kernels.swoosh_backward(x, grad, ctx.shift, SLOPE), None, None
 
 
 def swoosh(x: Tensor, shift: float, offset: float) -> Tensor:

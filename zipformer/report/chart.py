@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from zipformer.decoding.plot import COLORS, Axis, linear_ticks
 from zipformer.report.markup import Markup, element, join
+from zipformer.report.wer_plot import COLORS, Axis, linear_ticks
 
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 18, 10, 40

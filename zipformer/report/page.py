@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zipformer.decoding.compare import check_sets, warnings
-from zipformer.decoding.page import LEGEND, rates_html, sources, table_html
-from zipformer.decoding.plot import wer_plot
-from zipformer.decoding.results import write_lines
-from zipformer.decoding.style import STYLE
-from zipformer.decoding.table import NO_RESULT, Table
+from zipformer.evaluation.results import write_lines
+from zipformer.evaluation.table import NO_RESULT, Table
 from zipformer.report.chart import gallery, short
+from zipformer.report.compare import check_sets, warnings
+from zipformer.report.comparison_page import LEGEND, rates_html, sources, table_html
 from zipformer.report.curves import is_number, training_charts, validation_charts
 from zipformer.report.markup import Child, Markup, element
 from zipformer.report.run import Run, read_run
+from zipformer.report.style import STYLE
 from zipformer.report.utterances import legend, worst_utterances
+from zipformer.report.wer_plot import wer_plot
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 LAYOUT = """

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from zipformer.decoding.compare import Entry, collect
-from zipformer.decoding.provenance import git_commit
-from zipformer.decoding.results import FIGURES
-from zipformer.decoding.selection import SELECTION, Selection, read_selection
+from zipformer.checkpoint.files import load, newest
+from zipformer.checkpoint.provenance import git_commit
+from zipformer.evaluation.results import FIGURES
+from zipformer.evaluation.selection import SELECTION, Selection, read_selection
+from zipformer.report.compare import Entry, collect
 from zipformer.report.curves import is_number
-from zipformer.training.checkpoint import load, newest
 from zipformer.training.console import format_duration
 from zipformer.training.metrics import read_metrics
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from zipformer.decoding.compare import Entry
-from zipformer.decoding.results import RECOGNIZED, read_recognized
-from zipformer.decoding.scoring import GAP, Utterance, WordErrors, count_errors
+from zipformer.evaluation.results import RECOGNIZED, read_recognized
+from zipformer.evaluation.scoring import GAP, Utterance, WordErrors, count_errors
+from zipformer.report.compare import Entry
 from zipformer.report.markup import Markup, element
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Live audio in, words out; the words that decoding whole utterances is scored on."""
 
-from zipformer.streaming.features import FeatureStream
+from zipformer.streaming.feature_stream import FeatureStream
 from zipformer.streaming.recognizer import Recognizer
 from zipformer.streaming.stream import Stream, StreamResult
 

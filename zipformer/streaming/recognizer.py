@@ -24,14 +24,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zipformer.checkpoint.loading import LoadedModel, load_model
 from zipformer.context import FRONTEND_LOOKAHEAD, Context
-from zipformer.decoding.menu import check_context
-from zipformer.decoding.methods import make_decoder
 from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
+from zipformer.search.methods import make_decoder
 from zipformer.streaming.packed_step import PackedStep, trace
 from zipformer.streaming.stream import Stream, StreamResult
-from zipformer.training.loaded_model import LoadedModel, load_model
 
 
 class Recognizer:
@@ -102,7 +101,7 @@ class Recognizer:
         cls, loaded: LoadedModel, context: Context, method: str | None = None, traced: bool = False
     ) -> Recognizer:
         """A loaded model as a recognizer; arguments and errors as above."""
-        check_context(loaded, context, "stream")
+        loaded.check_context(context, live=True)
         rate = loaded.config.data.sample_rate
         return cls(loaded.model, loaded.tokenizer.tokens, context, method, rate, traced)
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zipformer.decoding.pieces import text_of
-from zipformer.decoding.protocol import Hypothesis
-from zipformer.decoding.timestamps import Word, words_of
-from zipformer.streaming.features import FeatureStream
+from zipformer.search.pieces import text_of
+from zipformer.search.protocol import Hypothesis
+from zipformer.search.words import Word, words_of
+from zipformer.streaming.feature_stream import FeatureStream
 
 if TYPE_CHECKING:
     from zipformer.streaming.recognizer import Recognizer
@@ -143,7 +143,7 @@ def _checked(samples: Samples, sample_rate: int | None, wanted: int) -> np.ndarr
     if sample_rate is not None and sample_rate != wanted:
         raise ValueError(
             f"the audio has {sample_rate} Hz, the model hears {wanted} Hz: resample it "
-            "(zipformer.decoding.audio.resample)"
+            "(zipformer.data.audio.resample)"
         )
     if isinstance(samples, Tensor):
         samples = samples.detach().cpu().numpy()

@@ -10,6 +10,8 @@ from pathlib import Path
 from kaldialign import edit_distance
 from torch import Tensor, nn
 
+from zipformer.checkpoint.files import BPE_MODEL
+from zipformer.checkpoint.initialise import initialise
 from zipformer.config import RunConfig
 from zipformer.context import Context, parse_contexts
 from zipformer.data.filters import SPARE_FRAMES
@@ -17,12 +19,10 @@ from zipformer.data.loader import Batch, TrainLoader, eval_batches
 from zipformer.data.manifests import count_cuts, manifest_seconds
 from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
-from zipformer.decoding.methods import make_decoder
 from zipformer.model import AsrModel
-from zipformer.nn.encoder import Encoder
-from zipformer.training.checkpoint import BPE_MODEL
+from zipformer.nn.zipformer.encoder import Encoder
+from zipformer.search.methods import make_decoder
 from zipformer.training.distributed import Processes
-from zipformer.training.initialise import initialise
 from zipformer.training.methods import METHODS, Outcome, single
 from zipformer.training.task import StepInfo
 

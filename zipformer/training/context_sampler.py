@@ -8,7 +8,7 @@ import torch
 
 from zipformer.config import ContextConfig
 from zipformer.context import UNLIMITED, Context
-from zipformer.nn.config import EncoderConfig
+from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.streaming_encoder import RightMode
 
 _STREAM = 0x5EED_C0DE  # keeps these draws apart from others made from the same seed and step
@@ -31,13 +31,10 @@ class ContextSampler:
     the time of a step has to be planned for the worst pair of the menus.
 
     Args:
-        config: The menus.
-        encoder: Whose limits every context must keep.
+        config: The menus, which a ``RunConfig`` has checked.
+        encoder: Whose limits drawn sizes must keep.
         seed: Of the run.
         full_share: Share of the steps that get full context, whatever the menus say.
-
-    Raises:
-        ValueError: If a menu is empty or holds a context that the encoder cannot compute.
     """
 
     def __init__(
@@ -47,13 +44,6 @@ class ContextSampler:
         seed: int,
         full_share: float = 0.0,
     ) -> None:
-        for name in ("chunk", "left", "right"):
-            if not getattr(config, name):
-                raise ValueError(f"context.{name} is empty: give at least one size")
-        for chunk in config.chunk:
-            for left in config.left:
-                for right in config.right:
-                    _check(encoder, chunk, left, right)
         self.config = config
         self.unit = encoder.context_unit
         self.min_left = encoder.min_left
@@ -124,15 +114,6 @@ class ContextSampler:
             return self.config.right_mode
         share = torch.rand((), generator=generator).item()
         return "windowed" if share < self.config.windowed_share else "masked"
-
-
-def _check(encoder: EncoderConfig, chunk: int, left: int, right: int) -> None:
-    try:
-        encoder.check_context(Context(chunk, left, right))
-    except ValueError as error:
-        raise ValueError(
-            f"context.chunk, context.left and context.right must fit in every combination: {error}"
-        ) from None
 
 
 def _choose(menu: Sequence[int], generator: torch.Generator) -> int:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from zipformer.config import LossConfig, RunConfig
+from zipformer.config.method import MethodConfig
 from zipformer.context import Context
 from zipformer.data.batch import Batch
 from zipformer.losses import (
@@ -24,7 +25,6 @@ from zipformer.losses import (
     lattice_distillation,
     similarity_distance,
 )
-from zipformer.method import MethodConfig
 from zipformer.model import AsrModel, Heads
 from zipformer.nn.streaming_encoder import RightMode
 from zipformer.training.head_losses import (

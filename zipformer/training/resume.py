@@ -12,11 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from zipformer.config_keys import FIXED_KEYS, FREE_KEYS, flatten, is_under
-from zipformer.config_text import to_dict
-from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
-from zipformer.schema import from_dict
-from zipformer.training.checkpoint import (
+from zipformer.checkpoint.files import (
     epoch_path,
     load,
     load_weights,
@@ -26,6 +22,10 @@ from zipformer.training.checkpoint import (
     step_path,
     steps_in,
 )
+from zipformer.config.keys import FIXED_KEYS, FREE_KEYS, flatten, is_under
+from zipformer.config.schema import from_dict
+from zipformer.config.toml import to_dict
+from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.distributed import Processes
 
 logger = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from zipformer.cli import to_dict, to_toml
+from zipformer.checkpoint.averaging import ModelAverage
+from zipformer.checkpoint.provenance import Provenance, training_provenance
 from zipformer.config import OptimConfig, RunConfig
+from zipformer.config.toml import to_dict, to_toml
 from zipformer.data.sampler import Share
-from zipformer.decoding.provenance import Provenance, training_provenance
 from zipformer.optim import Adam, Eden, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
-from zipformer.training.averaging import ModelAverage
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.metrics import LossWindow, MetricsWriter, Pace

@@ -10,9 +10,9 @@ from tolerances import ROUNDING
 from torch import Tensor
 
 from zipformer.context import Context
-from zipformer.nn.attention import RelativePositions
 from zipformer.nn.baselines.attention import RelativeAttention
 from zipformer.nn.layout import Layout
+from zipformer.nn.positions import RelativePositions
 
 CHANNELS, HEADS, POSITIONS, FRAMES = 6, 2, 8, 11
 

@@ -56,8 +56,8 @@ def transducer() -> None:
 def encoder() -> None:
     """What works on frames."""
     x, channels = torch.zeros(120, 384).bfloat16(), torch.zeros(384)
-    kernels.swoosh(x, 1.0, 0.3)
-    kernels.swoosh_backward(x, x, 1.0)
+    kernels.swoosh(x, 1.0, 0.3, 0.08)
+    kernels.swoosh_backward(x, x, 1.0, 0.08)
     _, inverse_rms = kernels.bias_norm(x, channels, torch.ones(()))
     kernels.bias_norm_backward(x, x, channels, torch.ones(()), inverse_rms)
     kernels.channel_moments(x, None)

@@ -13,9 +13,9 @@ pytest.importorskip("triton", reason="triton is not installed")
 from zipformer import ops
 from zipformer.context import Context
 from zipformer.losses import pruned_joiner_loss
-from zipformer.nn.config import ZipformerConfig
-from zipformer.nn.encoder import Encoder
 from zipformer.nn.schedule import set_progress
+from zipformer.nn.zipformer.config import ZipformerConfig
+from zipformer.nn.zipformer.encoder import Encoder
 
 TINY = ZipformerConfig(
     downsampling=(1, 2),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zipformer.ops.swoosh import LEFT, RIGHT, swoosh_reference
+from zipformer.ops.swoosh import LEFT, RIGHT, SLOPE, swoosh_reference
 
 kernels = pytest.importorskip("zipformer.ops.kernels", reason="triton is not installed")
 
@@ -14,7 +14,9 @@ SIDES = pytest.mark.parametrize("constants", [LEFT, RIGHT], ids=["left", "right"
 
 
 def both(x: Tensor, grad: Tensor, constants: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    return kernels.swoosh(x, *constants), kernels.swoosh_backward(x, grad, constants[0])
+    shift, offset = constants
+    y = kernels.swoosh(x, shift, offset, SLOPE)
+    return y, kernels.swoosh_backward(x, grad, shift, SLOPE)
 
 
 def plain(x: Tensor, grad: Tensor, constants: tuple[float, float]) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zipformer.nn.attention import relative_shift
 from zipformer.nn.layout import Layout
+from zipformer.nn.positions import relative_shift
 
 
 class RelativeAttention(nn.Module):

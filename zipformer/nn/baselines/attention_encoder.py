@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zipformer.nn.attention import RelativePositions
 from zipformer.nn.baselines.config import ConformerConfig, TransformerConfig
 from zipformer.nn.downsample import Downsample
 from zipformer.nn.layout import Layout
+from zipformer.nn.positions import RelativePositions
 from zipformer.nn.streaming_encoder import StreamingEncoder
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from zipformer.nn.config import EncoderConfig
+from zipformer.nn.encoder_config import EncoderConfig
 
 FRAMES = 4  # of 10 ms in one frame of these encoders
 

@@ -10,31 +10,29 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zipformer.ops.swoosh import SLOPE
-
 _BLOCK = 1024
 
 
-def swoosh(x: Tensor, shift: float, offset: float) -> Tensor:
-    """log(1 + exp(x - shift)) - 0.08 x - offset, shaped like ``x``."""
+def swoosh(x: Tensor, shift: float, offset: float, slope: float) -> Tensor:
+    """log(1 + exp(x - shift)) - slope x - offset, shaped like ``x``."""
     x = x.contiguous()
     y = torch.empty_like(x)
     count = x.numel()
     with torch.cuda.device_of(x):
         _swoosh_kernel[(triton.cdiv(count, _BLOCK),)](
-            x, y, count, shift, offset, SLOPE=SLOPE, BLOCK=_BLOCK
+            x, y, count, shift, offset, SLOPE=slope, BLOCK=_BLOCK
         )
     return y
 
 
-def swoosh_backward(x: Tensor, grad: Tensor, shift: float) -> Tensor:
+def swoosh_backward(x: Tensor, grad: Tensor, shift: float, slope: float) -> Tensor:
     """The gradient by ``x``, shaped like it, from the gradient by the result."""
     x, grad = x.contiguous(), grad.contiguous()
     x_grad = torch.empty_like(x)
     count = x.numel()
     with torch.cuda.device_of(x):
         _swoosh_backward_kernel[(triton.cdiv(count, _BLOCK),)](
-            x, grad, x_grad, count, shift, SLOPE=SLOPE, BLOCK=_BLOCK
+            x, grad, x_grad, count, shift, SLOPE=slope, BLOCK=_BLOCK
         )
     return x_grad
 

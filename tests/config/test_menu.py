@@ -1,0 +1,77 @@
+"""Which contexts a command line means, and which of them the model knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from zipformer.config import ContextConfig, RunConfig
+from zipformer.config.menu import choose_contexts, describe_menu, in_menu
+from zipformer.context import Context
+
+CONFIG = RunConfig()
+
+
+def test_without_sizes_the_whole_utterance_is_seen() -> None:
+    assert choose_contexts(CONFIG) == [Context.full()]
+    assert choose_contexts(CONFIG, chunk=-1) == [Context.full()]
+
+
+def test_missing_sizes_come_from_the_menu_so_that_a_stream_can_run() -> None:
+    assert choose_contexts(CONFIG, right=64) == [Context(32, 512, 64)]
+    assert choose_contexts(CONFIG, chunk=64) == [Context(64, 512, 0)]
+    assert choose_contexts(CONFIG, chunk=64, left=-1, right=16) == [Context(64, -1, 16)]
+    short = replace(CONFIG, context=ContextConfig(chunk=(32, 64), left=(128, 192), right=(0,)))
+    assert choose_contexts(short, chunk=128) == [Context(128, 128, 0)]
+    assert choose_contexts(short, right=16) == [Context(32, 192, 16)]
+
+
+def test_several_contexts_keep_their_order_and_lose_doubles() -> None:
+    found = choose_contexts(CONFIG, "full 64/256/0 32/256/64 -1/128/0")
+    assert found == [Context.full(), Context(64, 256, 0), Context(32, 256, 64)]
+
+
+@pytest.mark.parametrize(
+    "arguments,reason",
+    [
+        ({"contexts": "full", "right": 64}, "either --contexts or"),
+        ({"contexts": ""}, "no context"),
+        ({"contexts": "32/256/20"}, "nearest allowed: 16 or 32"),
+        ({"contexts": "32"}, "chunk/left/right"),
+        ({"chunk": 32, "left": 100}, "left 100 is not a multiple"),
+        ({"right": -1}, "right"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(arguments: dict, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        choose_contexts(CONFIG, **arguments)
+
+
+@pytest.mark.parametrize(
+    "context,policy,wanted",
+    [
+        ("32/256/64", "uniform", True),
+        ("32/inf/0", "uniform", True),
+        ("full", "uniform", True),
+        ("48/240/0", "uniform", False),
+        ("32/256/32", "uniform", False),
+        ("32/256/32", "curriculum", False),
+        ("32/256/32", "continuous", True),
+        ("48/240/0", "continuous", True),
+        ("32/256/512", "continuous", False),
+    ],
+)
+def test_the_menu_holds_what_training_draws(context: str, policy: str, wanted: bool) -> None:
+    menu = ContextConfig(policy=policy)
+    assert in_menu(Context.parse(context), menu) is wanted
+
+
+def test_the_whole_utterance_is_in_the_menu_only_if_offered() -> None:
+    assert not in_menu(Context.full(), ContextConfig(chunk=(32, 64)))
+    assert not in_menu(Context(32, -1, 0), ContextConfig(left=(128,), policy="continuous"))
+
+
+def test_the_menu_is_printed_with_all_its_sizes() -> None:
+    text = describe_menu(ContextConfig())
+    assert "chunk 32, 64, 128, inf; left 128, 256, 512, inf; right 0, 64, 128, 256" in text

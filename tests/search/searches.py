@@ -1,0 +1,82 @@
+"""Every search that there is, over heads with much to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from search.talkative_heads import UNK, D, V, talkative_heads, talkative_output
+
+from zipformer.heads.attention_decoder import AttentionDecoder
+from zipformer.search.attention_rescoring import AttentionRescoring
+from zipformer.search.beam_search import ModifiedBeamSearch
+from zipformer.search.ctc_prefix_search import CtcPrefixBeamSearch
+from zipformer.search.ctc_search import CtcGreedySearch
+from zipformer.search.greedy_search import GreedySearch
+from zipformer.search.protocol import BeamDecoder, Decoder
+
+
+def greedy(unk_id: int | None = UNK, seed: int = 0) -> GreedySearch:
+    return GreedySearch(*talkative_heads(seed), unk_id=unk_id)
+
+
+def modified_beam(
+    beam: int = 4,
+    unk_id: int | None = UNK,
+    seed: int = 0,
+    calm: float = 1.0,
+    horizon: int = 1000,
+) -> ModifiedBeamSearch:
+    """Smaller logits (``calm``) leave more hypotheses alike, which become one more often."""
+    predictor, joiner = talkative_heads(seed)
+    with torch.no_grad():
+        joiner.output_linear.weight.div_(calm)
+    return ModifiedBeamSearch(predictor, joiner, unk_id=unk_id, beam=beam, horizon=horizon)
+
+
+def ctc_greedy(unk_id: int | None = UNK) -> CtcGreedySearch:
+    return CtcGreedySearch(talkative_output(), unk_id=unk_id)
+
+
+def ctc_prefix_beam(
+    beam: int = 4,
+    unk_id: int | None = UNK,
+    seed: int = 0,
+    calm: float = 2.0,
+    horizon: int = 1000,
+) -> CtcPrefixBeamSearch:
+    return CtcPrefixBeamSearch(talkative_output(seed, calm), 0, unk_id, beam, horizon)
+
+
+def attention_decoder(seed: int = 0) -> AttentionDecoder:
+    """One that is sure enough to overrule the first search, now and then."""
+    generator = torch.Generator().manual_seed(seed)
+    decoder = AttentionDecoder(V, D, num_layers=2, dim=8, num_heads=2, feedforward_dim=12)
+    with torch.no_grad():
+        for p in decoder.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=generator))
+    return decoder.eval()
+
+
+def rescoring(first: str = "ctc", weight: float = 0.5) -> AttentionRescoring:
+    search: BeamDecoder[Any]
+    search = ctc_prefix_beam(calm=3.0) if first == "ctc" else modified_beam(calm=4.0)
+    return AttentionRescoring(search, attention_decoder(), weight)
+
+
+SEARCHES: dict[str, Callable[[], Decoder[Any]]] = {
+    "greedy": greedy,
+    "modified_beam": partial(modified_beam, calm=2.0),
+    "modified_beam of 1": partial(modified_beam, beam=1),
+    "modified_beam of 2 with a horizon": partial(modified_beam, beam=2, calm=2.0, horizon=3),
+    "modified_beam with the shortest horizon": partial(modified_beam, calm=2.0, horizon=1),
+    "ctc_greedy": ctc_greedy,
+    "ctc_prefix_beam": ctc_prefix_beam,
+    "ctc_prefix_beam of 1": partial(ctc_prefix_beam, beam=1),
+    "ctc_prefix_beam of 2 with a horizon": partial(ctc_prefix_beam, beam=2, horizon=3),
+    "ctc_prefix_beam with the shortest horizon": partial(ctc_prefix_beam, horizon=1),
+    "rescoring after ctc": partial(rescoring, "ctc", 0.7),
+    "rescoring after modified_beam": partial(rescoring, "transducer", 0.7),
+}

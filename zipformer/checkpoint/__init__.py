@@ -1,0 +1,1 @@
+"""Files on disk, averaging, loading a model to use, and starting from other weights."""

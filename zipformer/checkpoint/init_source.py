@@ -1,0 +1,174 @@
+"""Weights that a new run may start from, wherever they lie: a run of ours, or a published file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zipformer.checkpoint.files import (
+    BPE_MODEL,
+    epoch_path,
+    epochs_in,
+    step_path,
+    steps_in,
+)
+from zipformer.checkpoint.icefall import read_published, rename_published
+from zipformer.checkpoint.loading import LoadedModel, load_file, load_model
+from zipformer.data.tokenizer import Tokenizer
+from zipformer.nn.encoder_config import EncoderConfig
+
+WEIGHT_FILES = ("model.pt", "pretrained.pt")  # exported by us, published by others
+SHOWN = 6  # names in a message
+# One row for each token.
+VOCABULARY = (
+    "predictor.embedding.weight",
+    *(f"joiner.output_linear.{part}" for part in ("weight", "bias")),
+    *(f"simple_am_proj.{part}" for part in ("weight", "bias")),
+    *(f"simple_lm_proj.{part}" for part in ("weight", "bias")),
+    *(f"ctc_output.1.{part}" for part in ("weight", "bias")),
+    "attention_decoder.embed.weight",
+    *(f"attention_decoder.output_layer.{part}" for part in ("weight", "bias")),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights to start from.
+
+    Args:
+        name: Where they come from, for messages.
+        weights: Under our names.
+        tokens: Of its vocabulary by id, or None if it is not known.
+        encoder: Sizes of its encoder, or None if only the shapes of the weights tell them.
+        aed_heads: Of its attention decoder; None if it has none, or if it is not known.
+        others: Names of parameters that no model of ours has.
+        notes: Lines to report.
+    """
+
+    name: str
+    weights: Mapping[str, Tensor]
+    tokens: Sequence[str] | None = None
+    encoder: EncoderConfig | None = None
+    aed_heads: int | None = None
+    others: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_source(path: Path) -> Source:
+    """Finds out what ``path`` is and reads it; see ``zipformer.checkpoint.initialise``.
+
+    Raises:
+        FileNotFoundError, ValueError: As ``initialise``.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"train.init_from: {path} does not exist")
+    newest = _checkpoint_in(path)
+    if newest is None:
+        path = _weights_in(path) if path.is_dir() else path
+        content = read_published(path)
+        return _from_ours(load_file(path)) if _is_ours(content) else _from_published(path, content)
+    if not _is_ours(read_published(newest)):
+        raise ValueError(
+            f"train.init_from: {newest} is no checkpoint of a run of this package. If it is a "
+            f"published one, name a file: --init-from {newest}"
+        )
+    return _from_run(path)
+
+
+def _is_ours(content: Mapping[str, Any]) -> bool:
+    return {"model", "config", "files"} <= content.keys()
+
+
+def _checkpoint_in(folder: Path) -> Path | None:
+    """Any checkpoint of a run; None if there is none."""
+    if numbers := epochs_in(folder):
+        return epoch_path(folder, numbers[-1])
+    if numbers := steps_in(folder):
+        return step_path(folder, numbers[-1])
+    return None
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"train.init_from: {folder} holds nothing to start from: neither epoch-N.pt nor "
+        f"checkpoint-STEP.pt of a run, nor {' nor '.join(WEIGHT_FILES)}"
+    )
+
+
+def _from_run(folder: Path) -> Source:
+    try:
+        return _from_ours(load_model(folder))
+    except (ValueError, FileNotFoundError) as error:
+        # No average, because the run is too young for one, say. What else is wrong shows again.
+        loaded = load_model(folder, use_averaged_model=False)
+        return _from_ours(loaded, (f"not averaged: {error}",))
+
+
+def _from_ours(loaded: LoadedModel, notes: tuple[str, ...] = ()) -> Source:
+    return Source(
+        name=f"{loaded.path} ({loaded.label})",
+        weights=loaded.model.state_dict(),
+        tokens=loaded.tokenizer.tokens,
+        encoder=loaded.config.encoder,
+        aed_heads=decoder.num_heads if (decoder := loaded.model.attention_decoder) else None,
+        notes=notes,
+    )
+
+
+def _from_published(path: Path, content: Mapping[str, Any]) -> Source:
+    weights, others = rename_published(content.get("model", content))
+    if not any(name.startswith("encoder.") for name in weights):
+        shown = ", ".join(list(content)[:SHOWN]) or "nothing"
+        raise ValueError(f"{path} holds no Zipformer under names that are known; it has {shown}")
+    size = next((len(weights[n]) for n in VOCABULARY if n in weights), 0)
+    tokens, note = _published_tokens(path, size)
+    return Source(str(path), weights, tokens, others=list(others), notes=note)
+
+
+# The tokens of a published checkpoint
+
+
+def _published_tokens(path: Path, size: int) -> tuple[list[str] | None, tuple[str, ...]]:
+    """The tokens of a published checkpoint, if a list of ``size`` is found; and what to report."""
+    folders = [path.parent, path.parent.parent / "data" / "lang_bpe_500"]
+    candidates = [folder / name for folder in folders for name in ("tokens.txt", BPE_MODEL)]
+    wrong = []
+    for candidate in filter(Path.is_file, candidates):
+        try:
+            tokens = _read_tokens(candidate)
+        except ValueError as error:
+            wrong.append(str(error))
+            continue
+        if len(tokens) == size:
+            return tokens, (f"its tokens are those of {candidate}",)
+        wrong.append(f"{candidate} has {len(tokens)} tokens, not {size}")
+    where = " or ".join(map(str, folders))
+    reason = "; ".join(wrong) or f"there is no tokens.txt or bpe.model in {where}"
+    return None, (f"its tokens are not known: {reason}",)
+
+
+def _read_tokens(path: Path) -> list[str]:
+    """Tokens by id, of a sentencepiece model or of lines ``token id``.
+
+    Raises:
+        ValueError: If the file is neither.
+    """
+    if path.name == BPE_MODEL:
+        return Tokenizer(path).tokens
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pairs = [line.split() for line in lines if line.strip()]
+    if any(len(pair) != 2 or not pair[1].isdecimal() for pair in pairs):
+        raise ValueError(f"{path} is no list of tokens: its lines must be 'token id'")
+    # Behind the tokens, such a list may have symbols that tell equal pronunciations apart.
+    by_id = {int(i): token for token, i in pairs if not re.fullmatch(r"#\d+", token)}
+    if sorted(by_id) != list(range(len(by_id))):
+        raise ValueError(f"{path} is no list of tokens: its ids must run from 0 without a gap")
+    return [by_id[i] for i in range(len(by_id))]

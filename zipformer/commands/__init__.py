@@ -1,0 +1,1 @@
+"""What the verbs share: options, one-line errors, and the ``zipformer`` command."""

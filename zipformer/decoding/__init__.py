@@ -1,5 +1,0 @@
-"""From encoder outputs to words, figures and tables."""
-
-from zipformer.decoding.greedy_search import greedy
-
-__all__ = ["greedy"]

@@ -1,0 +1,216 @@
+"""One model over one test set at one context: words, errors, figures, files."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from zipformer.checkpoint.fingerprint import settings_fingerprint
+from zipformer.checkpoint.loading import LoadedModel
+from zipformer.checkpoint.provenance import git_commit, known_provenance
+from zipformer.context import Context
+from zipformer.data.loader import Batch, eval_batches
+from zipformer.data.manifests import open_cuts, text_of
+from zipformer.evaluation.live import decode_live
+from zipformer.evaluation.results import LIVE, Mode, Result, is_streamable, write_result
+from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
+from zipformer.search.methods import greedy_method, make_decoder, method_name
+from zipformer.search.protocol import Decoder, Hypothesis
+from zipformer.streaming import Recognizer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Decoded:
+    """What decoding a set gave.
+
+    Args:
+        utterances: References and hypotheses, in the order of decoding.
+        audio_seconds: Length of the audio.
+        compute_seconds: Time that encoder and search took, and features where live streams heard
+            the audio; reading is not counted.
+    """
+
+    utterances: list[Utterance] = field(default_factory=list)
+    audio_seconds: float = 0.0
+    compute_seconds: float = 0.0
+
+
+def decode_batches(
+    loaded: LoadedModel,
+    batches: Iterable[Batch],
+    context: Context,
+    right_mode: Mode = "windowed",
+    method: str | None = None,
+) -> Decoded:
+    """Decodes batches one after another.
+
+    Raises:
+        MemoryError: If a batch does not fit into the memory of the device, saying what to lower.
+    """
+    decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens, method)
+    decoded = Decoded()
+    device = next(loaded.model.parameters()).device
+    for batch in batches:
+        began = time.perf_counter()
+        try:
+            hypotheses = _decode_batch(loaded, decoder, batch.to(device), context, right_mode)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"out of memory on a batch of {len(batch.cut_ids)} utterances, "
+                f"{batch.seconds:.0f} s, at context {context}: lower --max-duration"
+            ) from error
+        decoded.compute_seconds += time.perf_counter() - began
+        decoded.audio_seconds += batch.seconds
+        for cut_id, text, hypothesis in zip(batch.cut_ids, batch.texts, hypotheses, strict=True):
+            heard = loaded.tokenizer.decode(hypothesis.tokens)
+            decoded.utterances.append(Utterance.of_texts(cut_id, text, heard))
+    return decoded
+
+
+def decode_streams(
+    loaded: LoadedModel,
+    cuts_path: Path,
+    context: Context,
+    method: str | None = None,
+    limit: int = 0,
+    padded: bool = False,
+) -> Decoded:
+    """Lets live streams hear the audio of a manifest; arguments as in ``evaluate``."""
+    recognizer = Recognizer.of(loaded, context, method)
+    decoded = Decoded()
+    cuts = islice(open_cuts(cuts_path), limit or None)
+    for heard in decode_live(recognizer, cuts, padded=padded):
+        decoded.compute_seconds += heard.compute_seconds
+        decoded.audio_seconds += heard.cut.duration
+        utterance = Utterance.of_texts(heard.cut.id, text_of(heard.cut), heard.result.text)
+        decoded.utterances.append(utterance)
+    return decoded
+
+
+def evaluate(
+    loaded: LoadedModel,
+    cuts_path: Path,
+    set_name: str,
+    context: Context,
+    right_mode: Mode = "windowed",
+    method: str | None = None,
+    max_duration: float | None = None,
+    limit: int = 0,
+    decode_dir: Path | None = None,
+    chosen: str | None = None,
+) -> Result:
+    """Decodes and scores a test set, and writes its result folder.
+
+    Args:
+        loaded: The model, on the device to use.
+        cuts_path: Manifest of the set.
+        set_name: Its name in folders and tables.
+        context: What the encoder sees.
+        right_mode: ``windowed`` gives the words of a stream in batches of whole utterances,
+            ``stream`` lets live streams hear the audio itself, ``padded`` as well, with silence
+            behind it in place of an end; ``masked`` gives other words.
+        method: Search method, as ``make_decoder`` knows it; greedy by default.
+        max_duration: Seconds of audio in a batch; by default the config's.
+        limit: Only so many cuts; 0 = all.
+        decode_dir: Where the folder goes; ``decode`` beside the checkpoint by default.
+        chosen: Why these weights, if they were picked (see ``selection``).
+
+    Raises:
+        FileNotFoundError: If there is no such manifest.
+        ValueError: On a context that the model cannot compute, or a set without reference words.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9.+-]+(_[A-Za-z0-9.+-]+)*", set_name):
+        raise ValueError(f"set name {set_name!r}: use letters, digits and . + - _ between them")
+    if not Path(cuts_path).is_file():
+        raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
+    loaded.check_context(context, live=right_mode in LIVE)
+    method = method_name(method or greedy_method(loaded.model))
+    if right_mode in LIVE:
+        padded = right_mode == "padded"
+        decoded = decode_streams(loaded, Path(cuts_path), context, method, limit, padded)
+    else:
+        batches = eval_batches(
+            Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
+        )
+        decoded = decode_batches(loaded, batches, context, right_mode, method)
+    result = summarize(loaded, decoded, set_name, context, right_mode, method, chosen)
+    folder = write_result(decode_dir or loaded.path.parent / "decode", result, decoded.utterances)
+    logger.info("[%s, %s, %s] WER %s, in %s", set_name, context, right_mode, result.errors, folder)
+    return result
+
+
+def summarize(
+    loaded: LoadedModel,
+    decoded: Decoded,
+    set_name: str,
+    context: Context,
+    right_mode: Mode,
+    method: str,
+    chosen: str | None = None,
+) -> Result:
+    """The figures of a decoded set.
+
+    Raises:
+        ValueError: If the set holds no reference words.
+    """
+    errors = total_errors(decoded.utterances)
+    if not errors.words:
+        raise ValueError(
+            f"set {set_name}: no reference words in {len(decoded.utterances)} utterances, "
+            "so there is no error rate; does the manifest have texts in its supervisions?"
+        )
+    trained = known_provenance(loaded.provenance, loaded.config.data)
+    return Result(
+        set=set_name,
+        method=method,
+        context=str(context),
+        right_mode=right_mode,
+        streamable=is_streamable(context, right_mode),
+        latency_ms=context.latency_ms,
+        wer=round(errors.wer, 4),
+        insertions=errors.insertions,
+        deletions=errors.deletions,
+        substitutions=errors.substitutions,
+        words=errors.words,
+        utterances=len(decoded.utterances),
+        audio_seconds=round(decoded.audio_seconds, 3),
+        compute_seconds=round(decoded.compute_seconds, 3),
+        rtf=round(decoded.compute_seconds / max(decoded.audio_seconds, 1e-9), 6),
+        device=_device_name(next(loaded.model.parameters()).device),
+        model=loaded.label,
+        checkpoint=loaded.path.name,
+        train_steps=loaded.steps,
+        git_commit=git_commit(),
+        torch_version=str(torch.__version__),
+        references=references_fingerprint(decoded.utterances),
+        train_audio_seconds=round(loaded.audio_seconds, 3),
+        train_seconds=round(loaded.train_seconds, 3),
+        train_data=trained["data"],
+        train_settings=settings_fingerprint(loaded.config),
+        train_commit=trained["git_commit"],
+        chosen=chosen,
+    )
+
+
+def _decode_batch(
+    loaded: LoadedModel, decoder: Decoder, batch: Batch, context: Context, right_mode: Mode
+) -> list[Hypothesis]:
+    assert right_mode == "windowed" or right_mode == "masked"
+    with torch.no_grad():
+        out, lengths = loaded.model.encoder(
+            batch.features, batch.feature_lens, context=context, right_mode=right_mode
+        )
+        return decoder.decode(out, lengths)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

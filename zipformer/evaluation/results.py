@@ -1,0 +1,259 @@
+"""Result folders: what decoding writes, and all that comparing reads.
+
+``exp/<run>/decode/<set>_<method>_<context>_<mode>_<checkpoint>/`` holds
+
+    recogs.txt   two lines an utterance: what was said, what was heard
+    errs.txt     the errors, by utterance and by word
+    wer.json     the figures, one ``Result``
+
+``wer.json`` comes last: where it is, the other two are whole and belong to it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from zipformer.context import Context
+from zipformer.evaluation.scoring import GAP, Utterance, WordErrors, count_errors
+
+FIGURES = "wer.json"
+RECOGNIZED = "recogs.txt"
+ERRORS = "errs.txt"
+
+Mode = Literal["windowed", "masked", "stream", "padded"]
+LIVE: tuple[Mode, ...] = ("stream", "padded")  # live streams hear the audio
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one test set, decoded in one way.
+
+    Args:
+        set: Name of the test set.
+        method: Search method, as in ``greedy``.
+        context: As ``Context`` writes it: ``full`` or chunk/left/right in frames of 10 ms.
+        right_mode: How right context was computed: ``windowed`` (what a stream computes),
+            ``masked`` (look-ahead accumulates over layers), ``stream`` (step by step).
+        streamable: Whether a live stream of this context gives these words.
+        latency_ms: Algorithmic latency, 10 x (chunk + right + 13) ms; None when full.
+        wer: Word error rate in percent.
+        insertions: Words heard that nobody said.
+        deletions: Words said that were not heard.
+        substitutions: Words heard as others.
+        words: Reference words.
+        utterances: Utterances of the set.
+        audio_seconds: Length of the set.
+        compute_seconds: Time that encoder and search took.
+        rtf: Real-time factor, compute_seconds / audio_seconds.
+        device: Where that was.
+        model: Which weights: ``epoch30-avg9``.
+        checkpoint: File name of the last checkpoint of these.
+        train_steps: Training steps behind them.
+        git_commit: Of the code, ``-dirty`` appended if files differed from it; None if unknown.
+        torch_version: Of the library.
+        references: Fingerprint of the utterances' names and texts. Older files have neither this
+            nor what follows.
+        train_audio_seconds: Audio that the weights were trained on, repeats counted; 0 = unknown.
+        train_seconds: What that took, by the clock; 0 = unknown.
+        train_data: Fingerprint of the training data; None if unknown.
+        train_settings: Fingerprint of the run's settings, but for paths and the seed.
+        train_commit: Of the code that trained; None if unknown.
+        chosen: Why these weights, where ``--epoch auto`` picked them.
+    """
+
+    set: str
+    method: str
+    context: str
+    right_mode: Mode
+    streamable: bool
+    latency_ms: int | None
+    wer: float
+    insertions: int
+    deletions: int
+    substitutions: int
+    words: int
+    utterances: int
+    audio_seconds: float
+    compute_seconds: float
+    rtf: float
+    device: str
+    model: str
+    checkpoint: str
+    train_steps: int
+    git_commit: str | None
+    torch_version: str
+    references: str | None = None
+    train_audio_seconds: float = 0.0
+    train_seconds: float = 0.0
+    train_data: str | None = None
+    train_settings: str | None = None
+    train_commit: str | None = None
+    chosen: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder for it."""
+        slug = Context.parse(self.context).slug
+        return f"{self.set}_{self.method}_{slug}_{self.right_mode}_{self.model}"
+
+    @property
+    def errors(self) -> WordErrors:
+        """The error counts."""
+        return WordErrors(self.insertions, self.deletions, self.substitutions, self.words)
+
+
+def is_streamable(context: Context, right_mode: Mode) -> bool:
+    """Whether a live stream gives the words that decoding with ``right_mode`` gave.
+
+    Not at full context or with unlimited left context, which no stream has; and not when look-ahead
+    accumulated over the layers, as it does in ``masked`` with right context.
+    """
+    return context.streams and not (right_mode == "masked" and context.right > 0)
+
+
+def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utterance]) -> Path:
+    """Writes the folder of a result, replacing an earlier one.
+
+    Args:
+        decode_dir: ``exp/<run>/decode``.
+        result: The figures.
+        utterances: What they count; sorted by cut id in the files.
+
+    Returns:
+        The folder.
+    """
+    folder = decode_dir / result.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FIGURES).unlink(missing_ok=True)  # the old figures never stand beside new words
+    ordered = sorted(utterances, key=lambda u: u.cut_id)
+    write_lines(folder / RECOGNIZED, _recognized(ordered))
+    write_lines(folder / ERRORS, error_report(ordered))
+    write_lines(folder / FIGURES, [json.dumps(asdict(result), indent=2)])
+    return folder
+
+
+def read_result(path: Path) -> Result:
+    """Reads a ``wer.json``; fields that a newer version has added are passed over.
+
+    Raises:
+        ValueError: Naming the file and what is wrong with it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); decode again to replace it") from error
+    needed = [f.name for f in fields(Result) if f.default is MISSING]
+    if not isinstance(content, dict) or (missing := [n for n in needed if n not in content]):
+        what = f"no {', '.join(missing)}" if isinstance(content, dict) else "not an object"
+        raise ValueError(f"{path} is not the figures of a result ({what}); decode again")
+    try:
+        context = Context.parse(content["context"])
+        number = float(content["wer"])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} holds a wrong value: {error}") from error
+    if content["latency_ms"] != context.latency_ms:
+        raise ValueError(
+            f"{path}: latency_ms is {content['latency_ms']}, but context {context} has "
+            f"{context.latency_ms}"
+        )
+    known = {f.name for f in fields(Result)}
+    return Result(**{k: v for k, v in content.items() if k in known} | {"wer": number})
+
+
+def read_recognized(path: Path) -> list[Utterance]:
+    """Reads a ``recogs.txt`` back.
+
+    Raises:
+        ValueError: Naming the file and the line that is not as ``write_result`` writes it.
+    """
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line:
+            continue
+        match = re.fullmatch(r"(.*):\t(ref|hyp)=(\[.*\])", line)
+        try:
+            if match is None:
+                raise ValueError("no words")
+            found.setdefault(match[1], {})[match[2]] = tuple(ast.literal_eval(match[3]))
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(f"{path}, line {number}, is damaged: {line[:60]!r}") from error
+    if cut := next((c for c, lines in found.items() if len(lines) < 2), None):
+        raise ValueError(f"{path}: cut {cut} has not both lines, ref and hyp; decode again")
+    return [Utterance(cut_id, lines["ref"], lines["hyp"]) for cut_id, lines in found.items()]
+
+
+def error_report(utterances: Sequence[Utterance]) -> list[str]:
+    """The lines of ``errs.txt``: totals, every utterance aligned, and the errors by word."""
+    alignments = [utterance.alignment() for utterance in utterances]
+    total = sum((count_errors(alignment) for alignment in alignments), WordErrors())
+    lines = [
+        f"%WER = {total.wer:.2f}",
+        f"Errors: {total.insertions} insertions, {total.deletions} deletions, "
+        f"{total.substitutions} substitutions, over {total.words} reference words "
+        f"({total.correct} correct)",
+        "Jump to a section by searching for its heading: PER-UTT DETAILS, SUBSTITUTIONS, "
+        "DELETIONS, INSERTIONS, PER-WORD STATS",
+        "",
+        "PER-UTT DETAILS: words that differ as (said->heard), * for no word",
+    ]
+    for utterance, alignment in zip(utterances, alignments, strict=True):
+        words = (said if said == heard else _pair(said, heard) for said, heard in alignment)
+        lines.append(f"{utterance.cut_id}:\t{' '.join(words)}")
+    return lines + _by_kind(alignments) + _by_word(alignments)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file whole or not at all: a temporary one is renamed when it is complete."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _recognized(utterances: Iterable[Utterance]) -> list[str]:
+    lines = []
+    for utterance in utterances:
+        lines.append(f"{utterance.cut_id}:\tref={list(utterance.reference)}")
+        lines.append(f"{utterance.cut_id}:\thyp={list(utterance.hypothesis)}")
+    return lines
+
+
+def _by_kind(alignments: Sequence[list[tuple[str, str]]]) -> list[str]:
+    pairs = Counter(pair for alignment in alignments for pair in alignment if pair[0] != pair[1])
+    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    lines = ["", "SUBSTITUTIONS: count said->heard"]
+    lines += [f"{n}\t{said} -> {heard}" for (said, heard), n in ordered if said and heard]
+    lines += ["", "DELETIONS: count word"]
+    lines += [f"{n}\t{said}" for (said, heard), n in ordered if heard == GAP]
+    lines += ["", "INSERTIONS: count word"]
+    return lines + [f"{n}\t{heard}" for (said, heard), n in ordered if said == GAP]
+
+
+def _by_word(alignments: Sequence[list[tuple[str, str]]]) -> list[str]:
+    correct, said_wrong, heard_wrong = Counter[str](), Counter[str](), Counter[str]()
+    for alignment in alignments:
+        for said, heard in alignment:
+            if said == heard:
+                correct[said] += 1
+            else:
+                said_wrong[said] += 1
+                heard_wrong[heard] += 1
+    wrong = said_wrong + heard_wrong
+    words = (correct.keys() | wrong.keys()) - {GAP}
+    lines = ["", "PER-WORD STATS: word, errors, times said, times heard, times correct"]
+    for word in sorted(words, key=lambda w: (-wrong[w], w)):
+        right = correct[word]
+        times = f"{right + said_wrong[word]}\t{right + heard_wrong[word]}\t{right}"
+        lines.append(f"{word}\t{wrong[word]}\t{times}")
+    return lines
+
+
+def _pair(said: str, heard: str) -> str:
+    return f"({said or '*'}->{heard or '*'})"

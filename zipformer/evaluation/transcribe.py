@@ -1,0 +1,97 @@
+"""One's own recordings to text, with the time of every word."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zipformer.checkpoint.loading import LoadedModel
+from zipformer.context import Context
+from zipformer.data.audio import read_audio
+from zipformer.data.features import extract
+from zipformer.search.methods import make_decoder
+from zipformer.search.words import Word, words_of
+from zipformer.streaming import Recognizer
+
+LONG_SECONDS = 60.0  # longer audio is heard as a stream where the context allows it
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was heard in one recording.
+
+    Args:
+        file: Its path, as given.
+        seconds: Its length.
+        context: What the encoder saw.
+        text: The words.
+        words: The same with times.
+    """
+
+    file: str
+    seconds: float
+    context: str
+    text: str
+    words: list[Word]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+
+class Transcriber:
+    """A model ready to hear recordings.
+
+    Args:
+        loaded: The model, on the device to use.
+        context: What the encoder sees. A warning is logged if it was not trained for that.
+        method: How to search, as ``make_decoder`` knows it; greedily by default.
+
+    Raises:
+        ValueError: On a context that the model cannot compute.
+    """
+
+    def __init__(self, loaded: LoadedModel, context: Context, method: str | None = None) -> None:
+        loaded.check_context(context)
+        self.method = method
+        self.loaded = loaded
+        self.context = context
+        self.decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens, method)
+        self.device = next(loaded.model.parameters()).device
+
+    def file(self, path: Path) -> Transcript:
+        """Transcribes a sound file.
+
+        Raises:
+            ValueError: If it cannot be read, naming it.
+        """
+        rate = self.loaded.config.data.sample_rate
+        samples = read_audio(path, rate)
+        words = self.words(samples)
+        text = " ".join(word.text for word in words)
+        return Transcript(str(path), round(len(samples) / rate, 3), str(self.context), text, words)
+
+    @torch.no_grad()
+    def words(self, samples: Tensor) -> list[Word]:
+        """The words in (N,) samples at the model's sample rate, full scale at +-1.
+
+        An hour is no problem where the context streams: a stream holds little memory.
+        """
+        config, tokens = self.loaded.config, self.loaded.tokenizer.tokens
+        rate = config.data.sample_rate
+        if self.context.streams and len(samples) > rate * LONG_SECONDS:
+            return self._stream_words(samples)
+        features = extract(samples[None], rate, config.encoder.num_features).to(self.device)
+        lengths = torch.tensor([len(features)], device=self.device)
+        out, out_lengths = self.loaded.model.encoder(features[None], lengths, self.context)
+        return words_of(self.decoder.decode(out, out_lengths)[0], tokens)
+
+    def _stream_words(self, samples: Tensor) -> list[Word]:
+        stream = Recognizer.of(self.loaded, self.context, self.method).open()
+        for piece in samples.split(self.loaded.config.data.sample_rate):
+            stream.push(piece)
+        return stream.close().words

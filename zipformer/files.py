@@ -1,0 +1,52 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` to write to, and renames it at the end.
+
+    Whoever is killed on the way leaves an older ``path``, or none, but never half a file. If the
+    block raises, what it has written is removed and ``path`` stays as it was.
+
+    Args:
+        path: The file that is to appear; its folder must exist.
+        durable: Whether the bytes must have reached the disk before the old file goes.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        yield temporary
+        if durable:
+            _sync(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text, its last line ended."""
+    with replacing(path) as temporary:
+        temporary.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    """Makes a file, or a rename in a folder, survive a power cut; not every system can."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

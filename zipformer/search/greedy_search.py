@@ -1,0 +1,125 @@
+"""Greedy search for transducers: the best token of every frame, at most one per frame.
+
+The predictor sees only the last few tokens, so its output is kept until a token is emitted. What
+is emitted goes into tensors (one column per frame) and becomes lists at the very end: no Python
+loop over utterances while frames go by.
+
+Letters: B batch, T encoder output frames (25 Hz), D channels, J joiner dimension, N frames so far,
+S tokens that the predictor sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zipformer.model import SpeechModel, as_transducer
+from zipformer.search.history import NOTHING, History, take_emitted, to_hypotheses
+from zipformer.search.protocol import Hypothesis
+from zipformer.search.transducer_search import TransducerSearch
+
+
+@dataclass
+class GreedyState(History):
+    """What streams carry from one step to the next; every column of history is one frame.
+
+    Args:
+        processed, emitted, frames, log_probs: As in ``History``, (B, N) columns.
+        context: (B, S) int64, the last tokens, which the predictor sees.
+        predicted: (B, J), what the joiner makes of the predictor's output for them.
+    """
+
+    context: Tensor
+    predicted: Tensor
+
+
+class GreedySearch(TransducerSearch[GreedyState]):
+    """Greedy search, batched and step by step (a ``Decoder``); arguments as its base class."""
+
+    @torch.no_grad()
+    def initial_state(self, batch_size: int) -> GreedyState:
+        """The state before the first frame."""
+        context = self._first_context(batch_size)
+        none = context[:, :0]
+        return GreedyState(
+            context=context,
+            predicted=self._predict(context),
+            processed=torch.zeros_like(context[:, 0]),
+            emitted=none,
+            frames=none,
+            log_probs=none.float(),
+        )
+
+    @torch.no_grad()
+    def step(self, encoder_out: Tensor, lengths: Tensor, state: GreedyState) -> GreedyState:
+        """Goes on with the next frames of each stream.
+
+        Args:
+            encoder_out: (B, T, D).
+            lengths: (B,) valid frames of these; what lies behind them changes nothing.
+            state: What the previous step returned; it is not changed.
+
+        Returns:
+            The new state.
+        """
+        num_frames = encoder_out.shape[1]
+        index = torch.arange(num_frames, device=encoder_out.device)
+        lengths = lengths.to(encoder_out.device)
+        valid = index < lengths[:, None]  # (B, T)
+        encoded = self.joiner.encoder_proj(encoder_out)  # (B, T, J)
+        context, predicted = state.context, state.predicted
+        emitted, log_probs = [state.emitted], [state.log_probs]
+        for t in range(num_frames):
+            logits = self.joiner(encoded[:, t], predicted, project=False)  # (B, V)
+            log_prob, token = logits.float().log_softmax(dim=-1).max(dim=-1)
+            speaks = self._speaks(token) & valid[:, t]
+            emitted.append(token.masked_fill(~speaks, NOTHING)[:, None])
+            log_probs.append(log_prob[:, None])
+            if speaks.any():
+                shifted = torch.cat([context[:, 1:], token[:, None]], dim=1)
+                context = torch.where(speaks[:, None], shifted, context)
+                predicted = self._predict(context)
+        return GreedyState(
+            context=context,
+            predicted=predicted,
+            processed=state.processed + lengths,
+            emitted=torch.cat(emitted, dim=1),
+            frames=torch.cat([state.frames, state.processed[:, None] + index], dim=1),
+            log_probs=torch.cat(log_probs, dim=1),
+        )
+
+    def hypotheses(self, state: GreedyState) -> list[Hypothesis]:
+        """What each stream has emitted so far."""
+        return to_hypotheses(state.emitted, state.frames, state.log_probs)
+
+    def take(self, state: GreedyState) -> tuple[list[Hypothesis], GreedyState]:
+        """Takes what was emitted out of the state, so that a long stream does not grow.
+
+        Returns:
+            What each stream has emitted since the last time, and the state that goes on.
+        """
+        return take_emitted(state)
+
+
+def greedy(
+    model: SpeechModel, encoder_out: Tensor, lengths: Tensor, unk_id: int | None = None
+) -> list[Hypothesis]:
+    """Greedy search over the encodings of whole utterances.
+
+    Args:
+        model: Whose predictor and joiner search.
+        encoder_out: (B, T, D).
+        lengths: (B,) valid frames.
+        unk_id: A token that is treated as blank, as decode.py does with ``<unk>``; None if none is.
+
+    Returns:
+        One hypothesis an utterance.
+
+    Raises:
+        ValueError: If the model is no transducer.
+    """
+    model = as_transducer(model, "greedy search needs")
+    search = GreedySearch(model.predictor, model.joiner, model.predictor.blank_id, unk_id)
+    return search.decode(encoder_out, lengths)

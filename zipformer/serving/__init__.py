@@ -1,0 +1,1 @@
+"""Live streams for others: websocket server and client, load test, latency."""

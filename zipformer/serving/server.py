@@ -1,0 +1,241 @@
+"""Serves live streams over websockets, in the protocol of sherpa-onnx's server.
+
+What a client may send and gets is in ``zipformer.serving.messages``. The end of the audio is
+flushed: no silence needs to be appended. A client that sends what it should not, or nothing, or
+does not read what it is told, is closed with an error message, a close code and a reason; nobody
+else notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Self
+
+from zipformer.serving.messages import (
+    END_OF_AUDIO,
+    END_OF_WORDS,
+    GOING_AWAY,
+    POLICY,
+    TRY_LATER,
+    Refused,
+    check_text,
+    read_samples,
+    write_error,
+)
+from zipformer.serving.sockets import (
+    ConnectionClosed,
+    Request,
+    Response,
+    ServerConnection,
+    SocketServer,
+    serve,
+)
+from zipformer.serving.worker import Session, Worker
+from zipformer.streaming.recognizer import Recognizer
+
+logger = logging.getLogger(__name__)
+_sockets_logger = logging.getLogger(f"{__name__}.sockets")
+_sockets_logger.setLevel(logging.CRITICAL)  # else every port scanner fills the log
+
+LARGEST_MESSAGE = 2**22  # bytes: 65 s at 16 kHz
+MESSAGES_READ_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may ask for.
+
+    Args:
+        max_connections: Clients at a time; others are turned away.
+        max_batch: Streams in one step.
+        max_waiting_seconds: Audio of one client that may wait to be recognised; while more waits,
+            nothing is read from that client.
+        idle_timeout: Seconds without a message, or without reading one, before a client is closed.
+        farewell_timeout: Seconds that a client may take to close when everything is said, and that
+            clients have to finish when the server stops.
+
+    Raises:
+        ValueError: If one of them is not positive.
+    """
+
+    max_connections: int = 1000
+    max_batch: int = 32
+    max_waiting_seconds: float = 30.0
+    idle_timeout: float = 60.0
+    farewell_timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+
+class Server:
+    """Listens for clients from ``start`` to ``stop``.
+
+    Args:
+        recognizer: Used by nobody else meanwhile.
+        limits: As above.
+        provisional: Whether messages say how the text may go on, which costs some computing.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        limits: Limits = Limits(),
+        provisional: bool = True,
+    ) -> None:
+        self.limits = limits
+        self.uri = ""  # where clients connect to
+        self.worker = Worker(recognizer, limits.max_batch, limits.max_waiting_seconds, provisional)
+        self._clients: dict[ServerConnection, Session] = {}
+        self._listener: SocketServer | None = None
+        self._working: asyncio.Task[None] | None = None
+
+    @property
+    def open_streams(self) -> int:
+        """Streams that are held for clients."""
+        return self.worker.open_streams
+
+    async def start(self, host: str = "127.0.0.1", port: int = 6006) -> Self:
+        """Begins to listen; port 0 takes a free one.
+
+        Raises:
+            ValueError: If nobody can listen there.
+        """
+        try:
+            self._listener = await serve(
+                self._serve,
+                host,
+                port,
+                process_request=self._admit,
+                compression=None,  # noise does not compress
+                max_size=LARGEST_MESSAGE,
+                max_queue=MESSAGES_READ_AHEAD,
+                ping_interval=None,  # a client that is kept waiting could not answer
+                close_timeout=self.limits.farewell_timeout,
+                logger=_sockets_logger,
+            )
+        except (OSError, OverflowError) as error:  # taken, forbidden, or no port at all
+            raise ValueError(f"cannot listen on {host}, port {port}: {error}") from error
+        host, port = next(iter(self._listener.sockets)).getsockname()[:2]
+        self.uri = f"ws://{f'[{host}]' if ':' in host else host}:{port}"
+        self._working = asyncio.create_task(self.worker.run())
+        return self
+
+    async def stop(self) -> None:
+        """Turns clients away, lets those who have sent everything have their words, and ends."""
+        assert self._listener is not None and self._working is not None, "not started"
+        self._listener.close(close_connections=False)
+        leaving = Refused(GOING_AWAY, "the server is stopping")
+        for session in self._clients.values():
+            if not session.ended:
+                session.fail(leaving)
+        try:
+            async with asyncio.timeout(self.limits.farewell_timeout):
+                await self._listener.wait_closed()
+        except TimeoutError:
+            for socket in self._clients:
+                socket.transport.abort()
+            await self._listener.wait_closed()
+        self._working.cancel()
+        await asyncio.wait([self._working])
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Serves until ``stopped`` is set; ``start`` comes first."""
+        assert self._working is not None, "not started"
+        waiting = asyncio.create_task(stopped.wait())
+        await asyncio.wait([waiting, self._working], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        failed = self._working.done()
+        await self.stop()
+        if failed:
+            self._working.result()  # raises what it died of
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        if len(self._clients) < self.limits.max_connections:
+            return None
+        return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._full}\n")
+
+    @property
+    def _full(self) -> str:
+        return f"{self.limits.max_connections} clients are connected: try again later"
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        """One client, from its first message to its last one."""
+        if len(self._clients) >= self.limits.max_connections:
+            return await self._refuse(socket, Refused(TRY_LATER, self._full))
+        session = self._clients[socket] = self.worker.open()
+        try:
+            await self._converse(socket, session)
+        except Refused as refused:
+            await self._refuse(socket, refused)
+        except ConnectionClosed:
+            pass  # a client may leave when it likes
+        finally:
+            del self._clients[socket]
+            self.worker.drop(session)
+
+    async def _converse(self, socket: ServerConnection, session: Session) -> None:
+        """Listens and tells; ends when everything is said, or the first of the two fails."""
+        listening = asyncio.create_task(self._listen(socket, session))
+        telling = asyncio.create_task(self._tell(socket, session))
+        try:
+            await asyncio.wait([listening, telling], return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                await telling
+                await asyncio.wait([listening], timeout=self.limits.farewell_timeout)
+            if listening.done():
+                await listening
+        finally:
+            for task in (listening, telling):
+                task.cancel()
+            await asyncio.gather(listening, telling, return_exceptions=True)
+
+    async def _listen(self, socket: ServerConnection, session: Session) -> None:
+        """Queues audio until ``Done``; then nothing but a farewell may come."""
+        while not session.ended:
+            await session.room.wait()
+            try:
+                async with asyncio.timeout(self.limits.idle_timeout):
+                    message = await socket.recv()
+            except TimeoutError:
+                reason = f"no message for {self.limits.idle_timeout:g} s"
+                raise Refused(POLICY, reason) from None
+            if isinstance(message, bytes):
+                self.worker.hear(session, read_samples(message))
+            else:
+                check_text(message)
+                self.worker.end(session)
+        await socket.recv()
+        await session.said.wait()
+        raise Refused(POLICY, f"nothing may follow {END_OF_AUDIO}; it was not heard")
+
+    async def _tell(self, socket: ServerConnection, session: Session) -> None:
+        last = False
+        while not last:
+            message, last = await session.news()
+            await self._send(socket, message)
+        await self._send(socket, END_OF_WORDS)
+        session.said.set()
+
+    async def _send(self, socket: ServerConnection, message: str) -> None:
+        try:
+            async with asyncio.timeout(self.limits.idle_timeout):
+                await socket.send(message)
+        except TimeoutError:
+            reason = f"no message read for {self.limits.idle_timeout:g} s"
+            raise Refused(POLICY, reason) from None
+
+    async def _refuse(self, socket: ServerConnection, refused: Refused) -> None:
+        try:
+            async with asyncio.timeout(self.limits.farewell_timeout):
+                with suppress(ConnectionClosed):
+                    await socket.send(write_error(refused.reason))
+                await socket.close(refused.code, refused.short_reason)
+        except TimeoutError:
+            socket.transport.abort()

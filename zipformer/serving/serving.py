@@ -1,0 +1,99 @@
+"""Ways to run a server: until a signal comes, or in the background.
+
+with serving(Recognizer.from_checkpoint("exp/digits/unified", Context(32, 256, 64))) as server:
+    call = asyncio.run(transcribe(server.uri, samples))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+
+import torch
+
+from zipformer.checkpoint.loading import LoadedModel
+from zipformer.context import Context
+from zipformer.serving.server import Limits, Server
+from zipformer.streaming.recognizer import Recognizer
+
+
+def quick_recognizer(
+    loaded: LoadedModel, context: Context, method: str | None = None, threads: int | None = None
+) -> Recognizer:
+    """A recognizer that has taken its time to get ready: on a CPU with traced steps.
+
+    Other arguments and errors as in ``Recognizer.of``.
+
+    Args:
+        threads: Of PyTorch, in the whole process; None leaves them as they are.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    device = next(loaded.model.parameters()).device
+    return Recognizer.of(loaded, context, method, traced=device.type == "cpu")
+
+
+def serve_until_signal(
+    server: Server, host: str, port: int, started: Callable[[str], None] = lambda uri: None
+) -> None:
+    """Serves until SIGINT or SIGTERM, from the main thread.
+
+    Args:
+        server: Not started yet.
+        host: Where to listen.
+        port: 0 takes a free one.
+        started: Called with the address when clients may connect.
+
+    Raises:
+        ValueError: If nobody can listen there.
+    """
+
+    async def run() -> None:
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+        await server.start(host, port)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        started(server.uri)
+        await server.run(stopped)
+
+    asyncio.run(run())
+
+
+@contextmanager
+def serving(
+    recognizer: Recognizer,
+    limits: Limits | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[Server]:
+    """A server in a thread of its own, by default on a free port; it stops at the end.
+
+    Raises:
+        ValueError: If nobody can listen there.
+    """
+    server = Server(recognizer, limits or Limits())
+    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def run() -> None:
+        stopped = asyncio.Event()
+        try:
+            await server.start(host, port)
+        except ValueError as error:
+            ready.set_exception(error)
+            return
+        ready.set_result((asyncio.get_running_loop(), stopped))
+        await server.run(stopped)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="server", daemon=True)
+    thread.start()
+    loop, stopped = ready.result()
+    try:
+        yield server
+    finally:
+        with suppress(RuntimeError):  # it has died
+            loop.call_soon_threadsafe(stopped.set)
+        thread.join()
