@@ -12,7 +12,6 @@ import pytest
 from zipformer.commands import options
 from zipformer.commands.options import (
     add_model_options,
-    choose_sets,
     for_people,
     load,
     parse_bool,
@@ -21,6 +20,7 @@ from zipformer.commands.options import (
 from zipformer.config import DataConfig, RunConfig
 from zipformer.context import Context
 from zipformer.evaluation.selection import Candidate, Grid, Selection
+from zipformer.evaluation.test_sets import choose_sets
 
 CONFIG = replace(
     RunConfig(), data=DataConfig(test={"clean": Path("/c.jsonl"), "babble": Path("/b.jsonl")})

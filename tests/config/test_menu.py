@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from zipformer.commands.contexts import choose_contexts
 from zipformer.config import ContextConfig, RunConfig
-from zipformer.config.menu import choose_contexts, describe_menu, in_menu
+from zipformer.config.menu import check_menu, describe_menu, in_menu
 from zipformer.context import Context
 
 CONFIG = RunConfig()
@@ -75,3 +76,24 @@ def test_the_whole_utterance_is_in_the_menu_only_if_offered() -> None:
 def test_the_menu_is_printed_with_all_its_sizes() -> None:
     text = describe_menu(ContextConfig())
     assert "chunk 32, 64, 128, inf; left 128, 256, 512, inf; right 0, 64, 128, 256" in text
+
+
+@pytest.mark.parametrize("name", ["chunk", "left", "right"])
+def test_empty_menu_is_refused_by_its_key(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"context\.{name}"):
+        check_menu(replace(CONFIG.context, **{name: ()}), CONFIG.encoder)
+
+
+@pytest.mark.parametrize(
+    "changes,named",
+    [
+        ({"chunk": (40,)}, r"context\.chunk.*chunk 40"),
+        ({"left": (96,)}, r"context\.left.*left 96"),
+        ({"right": (5,)}, r"context\.right.*right 5"),
+    ],
+)
+def test_menu_that_the_encoder_cannot_compute_is_refused(
+    changes: dict[str, tuple[int, ...]], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        check_menu(replace(CONFIG.context, **changes), CONFIG.encoder)

@@ -14,8 +14,9 @@ from torch import nn
 from zipformer import Context, Encoder
 from zipformer.heads.joiner import Joiner
 from zipformer.losses import transducer_losses
-from zipformer.nn import attention, gradients, layer, regularizers
+from zipformer.nn import gradients, regularizers
 from zipformer.nn.schedule import set_progress
+from zipformer.nn.zipformer import attention, layer
 
 CONTEXTS = [Context.full(), Context(32, 128), Context(32, -1, 64), Context(32, 128, 64)]
 ONE_STACK = replace(

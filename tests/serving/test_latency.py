@@ -14,6 +14,7 @@ from trained_digits import read_strings, trained
 
 from zipformer import Context
 from zipformer.evaluation.table import to_markdown
+from zipformer.serving import latency
 from zipformer.serving.latency import (
     Delay,
     Heard,
@@ -24,7 +25,7 @@ from zipformer.serving.latency import (
     write_latencies,
 )
 from zipformer.serving.serving import quick_recognizer, serving
-from zipformer.streaming import Recognizer, StreamResult, latency
+from zipformer.streaming import Recognizer, StreamResult
 
 CONTEXTS = [Context(32, 128, 0), Context(32, 128, 64), Context(64, 128, 128)]
 REACH = 0.0075  # of the last feature frame beyond its 10 ms

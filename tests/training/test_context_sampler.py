@@ -168,27 +168,6 @@ def test_left_context_never_exceeds_the_largest_entry() -> None:
     assert {c.left for c in contexts(config, draws=300)} <= {112, 128}
 
 
-@pytest.mark.parametrize("name", ["chunk", "left", "right"])
-def test_empty_menu_is_refused_by_its_key(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"context\.{name}"):
-        ContextSampler(replace(PAPER, **{name: ()}), ENCODER, 1)
-
-
-@pytest.mark.parametrize(
-    "changes,named",
-    [
-        ({"chunk": (40,)}, r"context\.chunk.*chunk 40"),
-        ({"left": (96,)}, r"context\.left.*left 96"),
-        ({"right": (5,)}, r"context\.right.*right 5"),
-    ],
-)
-def test_menu_that_the_encoder_cannot_compute_is_refused(
-    changes: dict[str, tuple[int, ...]], named: str
-) -> None:
-    with pytest.raises(ValueError, match=named):
-        ContextSampler(replace(PAPER, **changes), ENCODER, 1)
-
-
 @pytest.mark.parametrize("policy", ["uniform", "continuous", "curriculum"])
 def test_window_ratio_is_kept_without_losing_right_context(policy: str) -> None:
     free = replace(PAPER, policy=policy, curriculum_steps=10, right_mode="windowed")
