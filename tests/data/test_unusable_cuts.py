@@ -113,6 +113,18 @@ def test_characters_outside_the_vocabulary_stop_training_and_name_the_cut(
         list(TrainLoader(config, tokenizer, 5).epoch(1))
 
 
+def test_several_channels_are_refused_in_training_and_evaluation(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    cut = write_cut(tmp_path, "stereo", np.zeros((16000, 2), dtype=np.float32), "one")
+    config = config_for(write_manifest(tmp_path / "m.jsonl.gz", [cut]))
+    message = r"cut stereo \(.*stereo\.wav\) has 2 channels"
+    with pytest.raises(ValueError, match=message):
+        list(TrainLoader(config, tokenizer, 5).epoch(1))
+    with pytest.raises(ValueError, match=message):
+        list(eval_batches(config.train[0], tokenizer, config))
+
+
 def test_another_sample_rate_is_refused_in_training_and_evaluation(
     tmp_path: Path, tokenizer: Tokenizer
 ) -> None:

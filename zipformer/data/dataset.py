@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from zipformer.config import DataConfig
+from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.augment import SpecAugment
 from zipformer.data.batch import Batch, collate
 from zipformer.data.features import extract
@@ -45,10 +46,6 @@ class Reply:
 
     batch: Batch
     unreadable: list[tuple[str, str]]
-
-
-class UnreadableCut(ValueError):
-    """The audio or the features of a cut are missing or damaged."""
 
 
 class EvaluationDataset(Dataset[Reply]):
@@ -125,19 +122,15 @@ def load_features(cut: Cut, sample_rate: int) -> Tensor:
 
     Raises:
         UnreadableCut: Naming the cut and its file.
+        ValueError: If there are no features, and the audio is not of one channel and this rate.
     """
-    try:
-        if cut.has_features:
+    if cut.has_features:
+        try:
             features = torch.from_numpy(np.array(cut.load_features(), dtype=np.float32))
-        elif cut.num_samples > 0:
-            features = extract(cut.load_audio(), sample_rate)
-        else:
-            features = extract(torch.zeros(0), sample_rate)
-    except UNREADABLE as error:
-        raise UnreadableCut(
-            f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__}); mend or "
-            "remove it and run the preparation again"
-        ) from error
+        except UNREADABLE as error:
+            raise UnreadableCut.of(cut, error) from error
+    else:
+        features = extract(cut_samples(cut, sample_rate), sample_rate)
     if not torch.isfinite(features).all():
         raise UnreadableCut(f"cut {cut.id}: {source_of(cut)} holds values that are not finite")
     return features

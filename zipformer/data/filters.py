@@ -8,8 +8,9 @@ from lhotse import Fbank
 from lhotse.cut import Cut
 
 from zipformer.config import DataConfig
+from zipformer.data.audio import check_one_channel, check_sample_rate
 from zipformer.data.features import FRAME_SECONDS, MIN_SAMPLES, output_frames
-from zipformer.data.manifests import source_of, text_of
+from zipformer.data.manifests import text_of
 from zipformer.data.tokenizer import Tokenizer
 
 SPARE_FRAMES = 2  # output frames that a transcript leaves over, at the least
@@ -86,14 +87,11 @@ def check_audio(cut: Cut, sample_rate: int) -> None:
     """Refuses a cut that this model's features cannot be made of.
 
     Raises:
-        ValueError: Naming the file, both rates and what to do.
+        ValueError: If its sample rate, its channels or the kind of its stored features do not fit,
+            naming the cut and what to do.
     """
-    if cut.sampling_rate != sample_rate:
-        raise ValueError(
-            f"cut {cut.id} ({source_of(cut)}) has a sample rate of {cut.sampling_rate} Hz, "
-            f"data.sample_rate is {sample_rate} Hz: resample in preparation "
-            "(local/compute_fbank.py does)"
-        )
+    check_sample_rate(cut, sample_rate)
+    check_one_channel(cut)
     features = getattr(cut, "features", None)
     if features is not None and features.type != Fbank.name:
         raise ValueError(

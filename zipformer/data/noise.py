@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from lhotse.cut import Cut
 
+from zipformer.data.audio import check_one_channel
 from zipformer.data.features import FRAME_SECONDS
 from zipformer.data.manifests import open_cuts
 from zipformer.data.seeds import integer, uniform
@@ -23,7 +24,7 @@ class NoiseMixer:
 
     Raises:
         FileNotFoundError: If there is no such manifest.
-        ValueError: If it holds no cut that is long enough.
+        ValueError: If it holds no cut that is long enough, or one of several channels.
     """
 
     def __init__(self, path: Path, prob: float, snr: tuple[float, float]) -> None:
@@ -35,6 +36,8 @@ class NoiseMixer:
         ]
         if not self.noises:
             raise ValueError(f"{path} holds no noise of a second or more (data.noise)")
+        for noise in self.noises:
+            check_one_channel(noise)
 
     def __call__(self, cut: Cut, generator: torch.Generator) -> Cut:
         """The cut, mixed or not; a mixed one keeps its id, duration and transcript.

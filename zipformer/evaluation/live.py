@@ -10,8 +10,7 @@ import numpy as np
 from lhotse.cut import Cut
 
 from zipformer.context import FRAME_MS
-from zipformer.data.loader import check_audio
-from zipformer.data.manifests import UNREADABLE, source_of
+from zipformer.data.audio import cut_samples
 from zipformer.streaming import Recognizer, Stream, StreamResult
 
 AT_ONCE = 16  # streams
@@ -61,7 +60,7 @@ def decode_live(
         Results, in the order in which the streams end.
 
     Raises:
-        ValueError: If a cut has no audio, another sample rate, or cannot be read, naming it.
+        ValueError: If a cut has no audio, or one as ``cut_samples`` refuses it, naming the cut.
     """
     per_frame = recognizer.sample_rate * FRAME_MS // 1000
     piece = recognizer.context.chunk * per_frame
@@ -96,11 +95,4 @@ def _load(cut: Cut, sample_rate: int) -> np.ndarray:
             f"cut {cut.id} has features but no recording: a stream needs the audio itself; "
             "decode with --right-mode windowed, which gives the same words"
         )
-    check_audio(cut, sample_rate)
-    try:
-        audio = cut.load_audio()
-    except UNREADABLE as error:
-        raise ValueError(
-            f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__})"
-        ) from error
-    return audio.mean(axis=0)
+    return cut_samples(cut, sample_rate)

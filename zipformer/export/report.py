@@ -16,8 +16,8 @@ from zipformer.checkpoint.provenance import git_commit
 from zipformer.config import RunConfig
 from zipformer.config.menu import describe_menu
 from zipformer.context import Context
+from zipformer.data.audio import cut_samples
 from zipformer.data.features import extract
-from zipformer.data.filters import check_audio
 from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
 from zipformer.evaluation.scoring import Utterance, WordErrors, total_errors
 from zipformer.evaluation.test_sets import choose_sets
@@ -64,12 +64,9 @@ def load_speech(config: RunConfig, sets: str | None = None, limit: int = 0) -> l
     """
     try:
         path = next(iter(choose_sets(config, sets).values()))
-        cuts = list(islice(open_cuts(path), limit or None))
-        for cut in cuts:
-            if not cut.has_recording:
-                raise ValueError(f"cut {cut.id} of {path} has no recording to compare with")
-            check_audio(cut, config.data.sample_rate)
-        return [Spoken(c.id, c.load_audio().mean(axis=0), text_of(c)) for c in cuts]
+        rate = config.data.sample_rate
+        cuts = islice(open_cuts(path), limit or None)
+        return [Spoken(cut.id, cut_samples(cut, rate), text_of(cut)) for cut in cuts]
     except (ValueError, *UNREADABLE):
         if sets is not None:
             raise
@@ -183,7 +180,7 @@ def _score(
 def _pytorch(
     loaded: LoadedModel, context: Context
 ) -> Callable[[list[np.ndarray]], list[Hypothesis]]:
-    decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens)
+    decoder = make_decoder(loaded.model.heads_at(context), loaded.tokenizer.tokens)
     device = next(loaded.model.parameters()).device
     rate, bins = loaded.config.data.sample_rate, loaded.config.encoder.num_features
 

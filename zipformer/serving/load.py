@@ -22,8 +22,8 @@ from itertools import cycle, islice
 import numpy as np
 from lhotse.cut import Cut
 
-from zipformer.data.loader import check_audio
-from zipformer.data.manifests import UNREADABLE, source_of, text_of
+from zipformer.data.audio import cut_samples
+from zipformer.data.manifests import text_of
 from zipformer.evaluation.scoring import WordErrors, word_errors
 from zipformer.serving.client import CallFailed, Pace, transcribe
 
@@ -149,17 +149,11 @@ def read_clips(cuts: Iterable[Cut], count: int) -> list[Clip]:
     """The first ``count`` cuts with some audio.
 
     Raises:
-        ValueError: If there is none, or one cannot be read or has another sample rate, naming it.
+        ValueError: If there is none, or one as ``cut_samples`` refuses it.
     """
-    clips = []
-    for cut in islice(cuts, count):
-        check_audio(cut, SAMPLE_RATE)
-        try:
-            samples = cut.load_audio().mean(axis=0)
-        except UNREADABLE as error:
-            kind = type(error).__name__
-            raise ValueError(f"cut {cut.id}: {source_of(cut)} cannot be read ({kind})") from error
-        clips.append(Clip(cut.id, samples.astype(np.float32), text_of(cut)))
+    clips = [
+        Clip(cut.id, cut_samples(cut, SAMPLE_RATE), text_of(cut)) for cut in islice(cuts, count)
+    ]
     if not clips:
         raise ValueError("no audio to send: the manifest is empty")
     return clips
