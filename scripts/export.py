@@ -1,55 +1,11 @@
-"""Writes a trained model as files for other runtimes, checked against PyTorch.
+"""The same as ``zipformer export``, from a checkout as it is."""
 
-python scripts/export.py exp/digits --epoch 30 --avg 9 --chunk 32 --left 256 --right 64 --offline
-
-ONNX files run in sherpa-onnx as they are; the README.txt beside them says how. A checkpoint is the
-model as one small file, without what only training needs.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.commands import options
-from zipformer.commands.contexts import choose_contexts
-from zipformer.export import export_weights
-from zipformer.export.report import export_checked, load_speech
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_model_options(parser)
-    options.add_context_options(parser)
-    parser.add_argument("--format", choices=["onnx", "checkpoint"], default="onnx")
-    parser.add_argument("--int8", action="store_true", help="also with weights of 8 bits")
-    parser.add_argument(
-        "--offline",
-        action="store_true",
-        help="also for whole utterances, into the folder offline below; without --chunk only that",
-    )
-    parser.add_argument("--out", type=Path, help="folder (default: export/... below the run's)")
-    parser.add_argument("--sets", help="recordings to check with (default: the run's first)")
-    parser.add_argument("--limit", type=int, default=20, help="check with so many cuts; 0 = all")
-    args = parser.parse_args()
-    with options.for_people():
-        loaded = options.load(args)
-        (context,) = choose_contexts(loaded.config, None, args.chunk, args.left, args.right)
-        name = "checkpoint" if args.format == "checkpoint" else context.slug
-        out = args.out or loaded.path.parent / "export" / f"{loaded.label}-{name}"
-        if args.format == "checkpoint":
-            print(export_weights(loaded, out))
-            return
-        speech = load_speech(loaded.config, args.sets, args.limit)
-        try:
-            for line in export_checked(loaded, context, out, speech, args.int8, args.offline):
-                print(line, flush=True)
-        except ImportError as error:
-            sys.exit(f"error: {error}")
-
+from zipformer_cli import run_verb
 
 if __name__ == "__main__":
-    main()
+    run_verb("export", sys.argv[1:], "export.py")

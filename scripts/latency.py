@@ -1,60 +1,11 @@
-"""When words come: delays against the end of speech, the real-time factor, a live server's answer.
+"""The same as ``zipformer latency``, from a checkout as it is."""
 
-python scripts/latency.py exp/digits/unified --contexts "32/256/0 32/256/64" --limit 50 --live
-"""
-
-import argparse
 import sys
-from contextlib import nullcontext
-from itertools import islice, product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.commands import options
-from zipformer.commands.contexts import choose_contexts
-from zipformer.data.manifests import open_cuts
-from zipformer.evaluation.table import to_markdown
-from zipformer.evaluation.test_sets import choose_sets
-from zipformer.serving.latency import ask_server, latency_table, measure, write_latencies
-from zipformer.serving.serving import quick_recognizer, serving
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_model_options(parser)
-    parser.add_argument("--contexts", required=True, help="as in '32/256/0 32/256/64'")
-    parser.add_argument("--sets", help="names in the run's config, or name=manifest (default: all)")
-    parser.add_argument("--limit", type=int, help="only the first so many cuts of a set")
-    options.add_search_options(parser)
-    parser.add_argument("--speech-end", choices=["energy", "alignment"], default="energy")
-    parser.add_argument("--silence", type=float, default=0.0, help="seconds behind each utterance")
-    parser.add_argument("--live", action="store_true", help="also ask a server, started here")
-    parser.add_argument("--uri", help="also ask this server, which serves the only context given")
-    parser.add_argument("--calls", type=int, default=20, help="to the server, at real-time pace")
-    parser.add_argument("--tail-seconds", type=float, default=0.0, help="of silence, for --uri")
-    parser.add_argument("--json", type=Path, help="default: latency.json in the run's folder")
-    args = parser.parse_args()
-    with options.for_people():
-        loaded = options.load(args)
-        contexts = choose_contexts(loaded.config, args.contexts)
-        if args.uri and (args.live or len(contexts) > 1):
-            raise ValueError("--uri is one server with one context: give only that, no --live")
-        sets, rows = choose_sets(loaded.config, args.sets), []
-        method = options.method_of(args, loaded.model)
-        for (name, path), context in product(sets.items(), contexts):
-            cuts = list(islice(open_cuts(path), args.limit))
-            recognizer = quick_recognizer(loaded, context, method, threads=1)
-            row = measure(recognizer, name, cuts, args.speech_end == "alignment", args.silence)
-            with serving(recognizer) if args.live else nullcontext(args) as server:
-                if server.uri:
-                    row = ask_server(row, server.uri, cuts, args.calls, args.tail_seconds)
-            rows.append(row)
-        write_latencies(args.json or loaded.path.parent / "latency.json", rows)
-        print(to_markdown(latency_table(rows)))
-
+from zipformer_cli import run_verb
 
 if __name__ == "__main__":
-    main()
+    run_verb("latency", sys.argv[1:], "latency.py")

@@ -1,60 +1,11 @@
-"""Calls a live server many times at once: latency, real-time factor, words lost, WER under load.
+"""The same as ``zipformer loadtest``, from a checkout as it is."""
 
-python scripts/loadtest.py ws://localhost:6006 --concurrency 1 10 50 100 \\
-    --audio recipes/digits/data/fbank/digits_cuts_test.jsonl.gz --label "right 64" --out load
-"""
-
-import argparse
-import asyncio
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.commands.options import for_people
-from zipformer.data.manifests import open_cuts
-from zipformer.evaluation.table import to_markdown
-from zipformer.serving.load import Plan, lone_texts, read_clips, run_level, summarize
-from zipformer.serving.load_report import collect_levels, crossed_table, level_table
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("uri", help="of a server that speaks sherpa-onnx's protocol")
-    parser.add_argument("--audio", type=Path, required=True, help="manifest of cuts to say")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[1], help="calls at a time")
-    parser.add_argument("--calls", type=int, help="per level (default: twice as many, 20+)")
-    parser.add_argument("--limit", type=int, help="only the first so many cuts, said in turn")
-    parser.add_argument("--pace", choices=["realtime", "fast"], default="realtime")
-    parser.add_argument("--tail-seconds", type=float, default=0.0, help="silence behind the audio")
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds beyond the audio")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments of the first calls")
-    parser.add_argument("--label", default="server", help="what is served, as in 'right 64'")
-    parser.add_argument("--out", type=Path, help="folder that collects runs of several labels")
-    args = parser.parse_args()
-    with for_people():
-        asyncio.run(run(args))
-
-
-async def run(args: argparse.Namespace) -> None:
-    calls = {n: max(n, args.calls or max(2 * n, 20)) for n in args.concurrency}
-    clips = read_clips(open_cuts(args.audio), min(max(calls.values()), args.limit or sys.maxsize))
-    plan = Plan(args.uri, args.pace, args.tail_seconds, args.timeout, args.seed)
-    lone, levels = await lone_texts(plan, clips), []
-    for count in args.concurrency:
-        outcomes, seconds = await run_level(plan, clips, count, calls[count])
-        levels.append(summarize(args.label, count, args.pace, outcomes, lone, seconds))
-        done = levels[-1]
-        lost = f"{done.words_lost} words lost, {done.failed} of {done.calls} calls failed"
-        print(f"{count} at once: {lost} {done.error}", file=sys.stderr)
-    if args.out:
-        levels = collect_levels(args.out, levels)
-    print(to_markdown(level_table(levels)))
-    print(f"\n{to_markdown(crossed_table(levels))}")
-    print(f"\nThe first calls begin at random within {plan.spread(clips):.1f} s.")
-
+from zipformer_cli import run_verb
 
 if __name__ == "__main__":
-    main()
+    run_verb("loadtest", sys.argv[1:], "loadtest.py")

@@ -1,57 +1,11 @@
-"""Serves a trained model over websockets, in the protocol of sherpa-onnx's server.
+"""The same as ``zipformer serve``, from a checkout as it is."""
 
-python scripts/serve.py exp/digits/unified --right 64 --port 6006
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.commands import options
-from zipformer.commands.contexts import choose_contexts
-from zipformer.serving.server import Limits, Server
-from zipformer.serving.serving import quick_recognizer, serve_until_signal
-
-
-def main() -> None:
-    limits = Limits()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_model_options(parser)
-    options.add_context_options(parser)
-    options.add_search_options(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: whoever can reach it")
-    parser.add_argument("--port", type=int, default=6006, help="0 takes a free one")
-    parser.add_argument("--max-connections", type=int, default=limits.max_connections)
-    parser.add_argument("--max-batch", type=int, default=limits.max_batch, help="streams in a step")
-    parser.add_argument(
-        "--max-waiting-seconds", type=float, default=limits.max_waiting_seconds, help="of a client"
-    )
-    parser.add_argument("--idle-timeout", type=float, default=limits.idle_timeout, help="seconds")
-    parser.add_argument("--no-provisional", action="store_true", help="only what is final")
-    parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)")
-    args = parser.parse_args()
-    sizes = (args.max_connections, args.max_batch, args.max_waiting_seconds, args.idle_timeout)
-    with options.for_people():
-        limits = Limits(*sizes)
-        loaded = options.load(args)
-        # Without any size it would be the whole utterance, which cannot stream.
-        right = args.right or 0
-        context = choose_contexts(loaded.config, None, args.chunk, args.left, right)[0]
-        method = options.method_of(args, loaded.model)
-        recognizer = quick_recognizer(loaded, context, method, args.threads)
-        server = Server(recognizer, limits, not args.no_provisional)
-
-        def started(uri: str) -> None:
-            name = f"{loaded.label} of {loaded.path.resolve().parent}"
-            print(f"{name}: {context.describe()}, latency {context.latency_ms} ms")
-            print(f"listening on {uri}", flush=True)
-
-        serve_until_signal(server, args.host, args.port, started)
-
+from zipformer_cli import run_verb
 
 if __name__ == "__main__":
-    main()
+    run_verb("serve", sys.argv[1:], "serve.py")

@@ -1,17 +1,11 @@
-"""Trains a model, or goes on training it: python scripts/train.py recipe.toml [--key value ...]."""
+"""The same as ``zipformer train``, from a checkout as it is."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from zipformer.config.command_line import parse_args
-from zipformer.training.loop import fit
-from zipformer.training.step import NonFiniteError
+from zipformer_cli import run_verb
 
 if __name__ == "__main__":
-    config = parse_args(sys.argv[1:], __doc__)
-    try:
-        fit(config)
-    except (ValueError, FileNotFoundError, NonFiniteError) as error:
-        sys.exit(f"error: {error}")
+    run_verb("train", sys.argv[1:], "train.py")

@@ -28,7 +28,7 @@ import torch  # noqa: E402
 
 from zipformer import Context, Transducer, ZipformerConfig  # noqa: E402
 from zipformer.checkpoint.loading import load_model  # noqa: E402
-from zipformer.commands.options import for_people  # noqa: E402
+from zipformer.commands.errors import one_line_errors, show_warnings  # noqa: E402
 from zipformer.context import parse_contexts  # noqa: E402
 from zipformer.evaluation.table import Table, to_markdown  # noqa: E402
 from zipformer.export import export_streaming  # noqa: E402
@@ -46,7 +46,8 @@ Runs = dict[str, Callable[[], object]]
 def main() -> None:
     options = parse()
     torch.set_num_threads(1)
-    with for_people():
+    show_warnings()
+    with one_line_errors():
         model, tokens = choose_model(options)
         whole, steps = [], []
         for context in parse_contexts(options.contexts):

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from zipformer.commands import options
+from zipformer.commands.errors import one_line_errors
 from zipformer.commands.options import (
     add_model_options,
-    for_people,
     load,
     parse_bool,
     parse_modes,
@@ -52,12 +52,12 @@ def test_modes_and_truth_values_are_read_strictly() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("bad"), FileNotFoundError("bad"), MemoryError("bad")])
 def test_errors_that_a_user_can_mend_are_one_line(error: Exception) -> None:
-    with pytest.raises(SystemExit, match="^error: bad$"), for_people():
+    with pytest.raises(SystemExit, match="^error: bad$"), one_line_errors():
         raise error
 
 
 def test_other_errors_keep_their_traceback() -> None:
-    with pytest.raises(RuntimeError), for_people():
+    with pytest.raises(RuntimeError), one_line_errors():
         raise RuntimeError("a bug")
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parents[1] / "scripts" / "dev"
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "dev"
 
 
 def test_json_names_the_unit_and_every_case() -> None:

@@ -18,7 +18,7 @@ from tiny_run import CTC_ATTENTION, tiny_run, write_cuts, write_epochs
 
 from zipformer.evaluation.results import write_result
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")

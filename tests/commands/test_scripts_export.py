@@ -14,7 +14,7 @@ from tiny_run import tiny_run, write_cuts
 from zipformer.checkpoint.files import save, sha256
 from zipformer.config.toml import to_dict
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "export.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "export.py"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from trained_digits import CHECKPOINT, write_strings
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.slow

@@ -1,12 +1,9 @@
-"""Command-line options that the scripts share, and how they are read."""
+"""Command-line options that the verbs share, and how they are read."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, get_args
 
@@ -236,13 +233,3 @@ def parse_bool(text: str) -> bool:
     if text.lower() not in values:
         raise ArgumentTypeError(f"{text!r}: write true or false")
     return values[text.lower()]
-
-
-@contextmanager
-def for_people() -> Iterator[None]:
-    """Warnings to stderr; errors that a user can mend as one line instead of a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        yield
-    except (ValueError, FileNotFoundError, MemoryError) as error:
-        sys.exit(f"error: {error}")

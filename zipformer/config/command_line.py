@@ -67,13 +67,16 @@ def load_config(toml: Path | str | None, overrides: Sequence[str] = ()) -> RunCo
     return with_absolute_paths(build(RunConfig, values), base)
 
 
-def parse_args(argv: Sequence[str], description: str | None = None) -> RunConfig:
+def parse_args(
+    argv: Sequence[str], description: str | None = None, prog: str | None = None
+) -> RunConfig:
     """The command line of training: a TOML, and ``--key value`` for anything in it.
 
     ``--print-config`` prints the resolved config and ends the program, ``--help`` lists all keys.
     Mistakes end the program with a message.
     """
     parser = argparse.ArgumentParser(
+        prog=prog,
         description=description,
         epilog=_list_keys(),
         formatter_class=argparse.RawDescriptionHelpFormatter,

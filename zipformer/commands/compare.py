@@ -1,0 +1,49 @@
+"""Compares decoded runs: a Markdown table, a page with WER over latency, and a CSV.
+
+zipformer compare exp/librispeech/* --html compare.html --csv compare.csv
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from zipformer.commands.errors import show_warnings
+from zipformer.commands.parser import VerbParser
+from zipformer.evaluation.table import to_markdown
+from zipformer.report.compare import check_sets, collect, make_table, to_csv, warnings
+from zipformer.report.comparison_page import to_html
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
+    parser = VerbParser(prog, __doc__)
+    add_arguments(parser)
+    args = parser.read(argv)
+    show_warnings()
+    run(args)
+
+
+def add_arguments(parser: VerbParser) -> None:
+    """What the verb can be asked for."""
+    parser.add_argument("exp_dirs", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("--sets", help="test sets, separated by commas (default: all)")
+    parser.add_argument("--html", type=Path, help="default: compare.html beside the first run")
+    parser.add_argument("--csv", type=Path, help="default: compare.csv beside the first run")
+
+
+def run(args: Namespace) -> None:
+    """Prints the table, and writes the page and the CSV."""
+    entries = collect(args.exp_dirs, args.sets.split(",") if args.sets else None)
+    check_sets(entries)
+    print(to_markdown(make_table(entries)))
+    for text in warnings(entries):
+        print(f"\nWARNING: {text}")
+    beside = args.exp_dirs[0].resolve().parent
+    html = args.html or beside / "compare.html"
+    csv = args.csv or beside / "compare.csv"
+    for path, content in ((html, to_html(entries)), (csv, to_csv(entries))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    print(f"\nPage with the plot: {html}\nCSV: {csv}")

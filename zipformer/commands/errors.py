@@ -1,0 +1,40 @@
+"""What a user sees of trouble: warnings as lines on stderr, mistakes as one line of error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zipformer.training.step import NonFiniteError
+
+MENDABLE = (
+    ValueError,
+    FileNotFoundError,
+    NotADirectoryError,
+    PermissionError,
+    MemoryError,
+    NonFiniteError,
+)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Ends the program with ``error: ...`` and exit status 1 where a user can mend what is wrong.
+
+    A traceback stays for everything else, which is a bug of ours. An ImportError is a missing extra
+    if it is ours: those that Python raises itself carry the name of a module.
+    """
+    try:
+        yield
+    except MENDABLE as error:
+        raise SystemExit(f"error: {error or type(error).__name__}") from None
+    except ImportError as error:
+        if error.name is not None:
+            raise
+        raise SystemExit(f"error: {error}") from None
+
+
+def show_warnings() -> None:
+    """Sends warnings of the library to stderr, one line each."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

@@ -1,0 +1,113 @@
+"""The command ``zipformer``: lists the verbs, and calls one of ``zipformer/commands``.
+
+It stands outside of the package, as do ``scripts/*.py``, which call it too: it looks at which
+package ``zipformer`` would be imported before anything of it is, because the package index has
+another project of that name. It imports only the standard library itself, so ``zipformer --help``
+does not wait for PyTorch.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+VERBS = [
+    "train",
+    "decode",
+    "compare",
+    "report",
+    "transcribe",
+    "export",
+    "serve",
+    "latency",
+    "loadtest",
+]
+OWN_FIRST_LINE = "One Zipformer speech recognizer that streams and works offline from the same"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The entry point: ``zipformer VERB ...``; ``argv`` is what follows the name ``zipformer``."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        print(overview(find_package()), file=sys.stderr)
+        sys.exit(2)
+    verb, *rest = words
+    if verb in ("-h", "--help"):
+        print(overview(find_package()))
+    elif verb in VERBS:
+        run_verb(verb, rest, f"zipformer {verb}")
+    else:
+        kind = "option" if verb.startswith("-") else "verb"
+        near = difflib.get_close_matches(verb, [*VERBS, "--help"], n=3)
+        advice = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(VERBS)}"
+        print(f"zipformer: error: {verb}: unknown {kind}; {advice}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run_verb(verb: str, argv: Sequence[str], prog: str) -> None:
+    """Runs one verb; a mistake of the user ends the program with one line.
+
+    Args:
+        verb: One of ``VERBS``.
+        argv: What follows it on the command line.
+        prog: What the program is called in its help and its errors.
+    """
+    find_package()
+    from zipformer.commands.errors import one_line_errors  # not before find_package
+
+    with one_line_errors():
+        importlib.import_module(f"zipformer.commands.{verb}").main(argv, prog)
+
+
+def find_package() -> Path:
+    """The folder of this project's package; ends the program if Python would take another.
+
+    A package in the folder ``site-packages`` comes before an editable install, which is found last.
+    """
+    spec = importlib.util.find_spec("zipformer")  # imports nothing
+    here = Path(__file__).resolve().parent
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit(f"error: the package zipformer is not installed: pip install -e {here}")
+    folder = Path(list(spec.submodule_search_locations)[0])
+    if (folder / "commands").is_dir() and first_line(folder / "__init__.py").startswith(
+        OWN_FIRST_LINE
+    ):
+        return folder
+    sys.exit(
+        f"error: Python finds another project's package zipformer, in {folder}, in place of this "
+        f"one. Uninstall it and install this one again (pip uninstall zipformer; pip install -e "
+        f"{here}), or use another environment for one of them: both cannot be in one"
+    )
+
+
+def overview(package: Path) -> str:
+    """The help of ``zipformer``: one line for each verb, the first of its module's docstring."""
+    width = max(len(verb) for verb in VERBS)
+    lines = [f"  {v:{width}}  {first_line(package / 'commands' / f'{v}.py')}" for v in VERBS]
+    return "\n".join(
+        [
+            "usage: zipformer VERB ...",
+            "",
+            first_line(package / "__init__.py"),
+            "",
+            *lines,
+            "",
+            "zipformer VERB --help lists what a verb can do.",
+        ]
+    )
+
+
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring, read without importing it; "" without one."""
+    if not path.is_file():
+        return ""
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    main()
