@@ -19,6 +19,8 @@ if [ "$(cat "$root/.venv/installed-${extras:-base}" 2>/dev/null)" != "$wanted" ]
     echo "installing zipformer${extras:+ with [$extras]} (a few minutes the first time)"
     # torch comes first and by its exact version, so that nothing pulls another build of it.
     "$root/.venv/bin/pip" install --quiet --disable-pip-version-check "$(grep '^torch==' "$root/constraints.txt")"
+    # Before it was renamed, this project was installed as zipformer, the name of another project.
+    "$root/.venv/bin/pip" uninstall --yes -qq --disable-pip-version-check zipformer
     "$root/.venv/bin/pip" install --quiet --disable-pip-version-check -c "$root/constraints.txt" -e "$root${extras:+[$extras]}"
     echo "$wanted" > "$root/.venv/installed-${extras:-base}"
 fi

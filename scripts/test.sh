@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs everything that must hold on a fresh machine: style, types, shell scripts, tests.
 # Usage: scripts/test.sh [--full] [pytest arguments]
-# --full lets the exports hear the whole test set of the digits recipe, not only 20 strings.
+# --full also runs the tests that take minutes, and lets the exports hear the whole test set of the
+# digits recipe, not only 20 strings. -n sets the number of processes that share the tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/setup_env.sh dev
@@ -22,4 +23,5 @@ if [ -z "${CHROME:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null 
         echo "it cannot be installed here"
 fi
 echo "== pytest"
-python -m pytest "$@"
+# One thread each: two processes that share two cores would wait for each other.
+OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal "$@"

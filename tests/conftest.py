@@ -16,8 +16,20 @@ GOLDEN = Path(__file__).parent / "assets" / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--full", action="store_true", help="all 200 test strings of the digits, not only 20"
+        "--full",
+        action="store_true",
+        help="also the tests that take minutes, and all 200 strings of the digits, not only 20",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is marked as long, unless --full asks for it."""
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(autouse=True)

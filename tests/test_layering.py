@@ -15,6 +15,7 @@ PACKAGE = ROOT / "zipformer"
 # its neighbours of the same floor. Imports for type checkers alone count like all others.
 FLOORS = [
     "zipformer",  # the face of the package
+    "zipformer.__main__",
     "zipformer.commands",
     "zipformer.report",
     "zipformer.export",

@@ -142,4 +142,4 @@ def test_without_websockets_the_message_names_the_extra(module: str) -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout == "fine\n" and done.returncode == 1
-    assert "pip install 'zipformer[serve]'" in done.stderr
+    assert "pip install -e '.[serve]'" in done.stderr

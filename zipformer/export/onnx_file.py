@@ -55,7 +55,7 @@ def require_onnx() -> None:
         except ImportError as error:
             raise ImportError(
                 f"export to ONNX needs the package {name} ({error}); "
-                "install it with: pip install 'zipformer[export]'"
+                "install it with: pip install -e '.[export]' in this project's folder"
             ) from error
 
 

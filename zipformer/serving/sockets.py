@@ -11,7 +11,7 @@ try:
 except ImportError as error:
     raise ImportError(
         f"serving and its clients need the package websockets 15 or newer ({error}): "
-        "pip install 'zipformer[serve]'"
+        "pip install -e '.[serve]' in this project's folder"
     ) from error
 
 __all__ = [
