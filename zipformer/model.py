@@ -100,8 +100,8 @@ class SpeechModel(Heads):
         self.vocab_size = vocab_size
         self.encoder = build_encoder(config)
 
-    def at(self, context: Context) -> SpeechModel:
-        """The model with the heads that were trained for ``context``; weights are shared."""
+    def heads_at(self, context: Context) -> Heads:
+        """The heads that were trained for ``context``."""
         return self
 
 
@@ -161,25 +161,14 @@ class AsrModel(SpeechModel):
     @classmethod
     def of(cls, config: RunConfig, vocab_size: int) -> AsrModel:
         """A fresh model of a run."""
-        two = config.method.kind == "multi_decoder"
-        return cls(config.encoder, vocab_size, config.model, streaming_heads=two)
+        separate = config.method.rules.separate_heads
+        return cls(config.encoder, vocab_size, config.model, streaming_heads=separate)
 
-    def at(self, context: Context) -> SpeechModel:
-        """The model itself, or its streaming path where that has heads of its own."""
+    def heads_at(self, context: Context) -> Heads:
+        """The model's own heads, or those of streaming contexts where these have their own."""
         if self.streaming is None or context.is_full:
             return self
-        return _Path(self, self.streaming)
-
-
-class _Path(SpeechModel):
-    """A model with other heads in place of its own."""
-
-    def __init__(self, model: SpeechModel, heads: Heads) -> None:
-        Heads.__init__(self)
-        self.vocab_size, self.encoder = model.vocab_size, model.encoder
-        self.training = model.training
-        for name, head in heads.named_children():
-            setattr(self, name, head)
+        return self.streaming
 
 
 def heads_of(model: Heads) -> tuple[str, ...]:

@@ -26,8 +26,6 @@ from zipformer.nn.regularizers import settle_whitening
 from zipformer.nn.schedule import set_progress
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.training.asr import AsrTask
-from zipformer.training.context_sampler import ContextSampler
-from zipformer.training.task import StepInfo
 
 UTTERANCES, FRAMES, TOKENS = 12, 250, 8
 STEPS = 24
@@ -54,9 +52,6 @@ def steps(path: Path, device: torch.device) -> Callable[[], None]:
     model = task.build_model().to(device).train()
     set_progress(model, 20000.0)
     begin = max(config.loss.warm_steps, config.context.curriculum_steps)
-    method = config.method
-    share = method.offline_share if method.kind == "sampled" else 0.0
-    sampler = ContextSampler(config.context, config.encoder, config.train.seed, share)
     features = torch.randn(UTTERANCES, FRAMES, config.encoder.num_features, device=device)
     tokens = torch.randint(3, task.tokenizer.vocab_size, (UTTERANCES, TOKENS)).tolist()
     names = [""] * UTTERANCES
@@ -68,7 +63,7 @@ def steps(path: Path, device: torch.device) -> Callable[[], None]:
     def run() -> None:
         for step in range(begin, begin + STEPS):
             model.zero_grad(set_to_none=True)
-            loss, _ = task.loss(model, batch, StepInfo(step, *sampler.sample(step)))
+            loss, _ = task.loss(model, batch, task.draw(step))
             loss.backward()
             settle_whitening(model)
 

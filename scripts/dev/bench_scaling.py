@@ -20,7 +20,7 @@ from scripts.dev import bench_loss, bench_step, measure
 from zipformer.context import Context
 from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.ops.memory import keep_freed_memory
-from zipformer.training.step import Precision
+from zipformer.training.precision import Precision
 
 BATCHES = (2, 4, 8)  # of 10 s
 SECONDS = (10, 30, 100, 300)  # one utterance

@@ -27,7 +27,7 @@ from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.nn.zipformer.encoder import Encoder
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.optim import ScaledAdam
-from zipformer.training.step import Precision
+from zipformer.training.precision import Precision
 
 TOY = ZipformerConfig(
     num_layers=(1,) * 6,

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from scripts.dev import bench_step, measure
 from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.ops.memory import keep_freed_memory
-from zipformer.training.step import Precision
+from zipformer.training.precision import Precision
 
 SIZES = {
     "toy": (bench_step.TOY, 16, 4),

@@ -12,7 +12,6 @@ from torch import Tensor
 from training.tiny_corpus import MODEL, tiny_asr_config, write_corpus
 
 from zipformer.checkpoint import files as checkpoint
-from zipformer.checkpoint import methods
 from zipformer.checkpoint.loading import load_model
 from zipformer.config import LossConfig, RunConfig
 from zipformer.config.method import MethodConfig
@@ -26,6 +25,10 @@ from zipformer.training.asr import AsrTask
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
+from zipformer.training.methods import Single, StepLoss, make_method
+from zipformer.training.methods.cr_ctc import CrCtc
+from zipformer.training.methods.dual import Dual
+from zipformer.training.methods.multi_decoder import MultiDecoder
 from zipformer.training.task import StepInfo
 
 WARM = LossConfig(warm_steps=0, ctc_scale=0.2)
@@ -65,7 +68,7 @@ def config_of(name: str, corpus: Path, exp_dir: Path, **train: Any) -> RunConfig
 
 def outcome(
     method: MethodConfig, step: StepInfo, corpus: Path, tmp_path: Path, loss: LossConfig = WARM
-) -> tuple[methods.Outcome, AsrModel]:
+) -> tuple[StepLoss, AsrModel]:
     """What a method makes of a batch, without dropout."""
     config = tiny_asr_config(corpus, tmp_path)
     config = replace(config, loss=loss, context=replace(config.context, chunk=(32,)), method=method)
@@ -75,7 +78,7 @@ def outcome(
         for p in model.parameters():
             if p.ndim > 1:
                 p.copy_(torch.randn(p.shape) / p[0].numel() ** 0.5)
-    return methods.METHODS[method.kind](model, make_batch(), step, config), model
+    return make_method(config).loss(model, make_batch(), step), model
 
 
 def make_batch() -> Batch:
@@ -126,12 +129,12 @@ def test_multi_decoder_has_heads_for_each_mode_and_one_encoder(
     corpus: Path, tmp_path: Path
 ) -> None:
     found, model = outcome(METHODS["multi_decoder"], STREAMING, corpus, tmp_path)
-    assert model.at(Context.full()) is model
-    path = model.at(STREAMING.context)
-    assert path.encoder is model.encoder and path.joiner is not model.joiner
-    assert model.streaming is not None and path.joiner is model.streaming.joiner
+    assert model.heads_at(Context.full()) is model
+    heads = model.heads_at(STREAMING.context)
+    assert heads is model.streaming
+    assert heads.joiner is not None and heads.joiner is not model.joiner
     grads = torch.autograd.grad(
-        found.parts["offline_pruned"], list(path.joiner.parameters()), allow_unused=True
+        found.parts["offline_pruned"], list(heads.joiner.parameters()), allow_unused=True
     )
     assert grads == (None,) * len(grads)  # each mode teaches its own heads only
     batch = make_batch()
@@ -155,10 +158,10 @@ def test_states_of_attention_decoders_are_compared_and_not_computed_twice(
         loss=LossConfig(warm_steps=0, transducer_scale=0.0, ctc_scale=0.2, aed_scale=0.8),
     )
     model = AsrTask(config).build_model().eval()
-    found = methods.multi_decoder(model, make_batch(), STREAMING, config)
+    found = MultiDecoder(config).loss(model, make_batch(), STREAMING)
     assert found.parts["decoder_similarity"] > 0
     plain = replace(config, method=MethodConfig("multi_decoder"))
-    alone = methods.multi_decoder(model, make_batch(), STREAMING, plain)
+    alone = MultiDecoder(plain).loss(model, make_batch(), STREAMING)
     for mode in ("offline", "streaming"):
         assert torch.equal(found.parts[f"{mode}_aed"], alone.parts[f"{mode}_aed"])
 
@@ -172,7 +175,7 @@ def test_an_utterance_that_is_empty_after_shifting_adds_nothing(
     config = replace(config, loss=WARM, context=replace(config.context, chunk=(32,)), method=method)
     model = AsrTask(config).build_model().eval()
     batch = Batch(torch.randn(1, 12, 80), torch.tensor([12]), [[]], [""], ["a"], 0.12)
-    found = methods.dual(model, batch, STREAMING, config)
+    found = Dual(config).loss(model, batch, STREAMING)
     assert found.frames <= 2
     assert found.parts["distill"] == 0.0 and found.loss.isfinite()
     found.loss.backward()
@@ -184,12 +187,12 @@ def test_views_that_are_alike_are_not_apart(corpus: Path, tmp_path: Path) -> Non
     model = AsrTask(config).build_model().eval()
     batch = make_batch()
     batch.second = batch.features.clone()
-    alike = methods.cr_ctc(model, batch, STREAMING, config)
-    once = methods.single(model, batch, STREAMING, config)
+    alike = CrCtc(config).loss(model, batch, STREAMING)
+    once = Single(config).loss(model, batch, STREAMING)
     assert alike.parts["ctc_consistency"].item() == pytest.approx(0.0, abs=1e-4)
     torch.testing.assert_close(alike.loss, once.loss, rtol=1e-5, atol=1e-4)
     batch.second = torch.randn(batch.features.shape)
-    apart = methods.cr_ctc(model, batch, STREAMING, config)
+    apart = CrCtc(config).loss(model, batch, STREAMING)
     assert apart.parts["ctc_consistency"] > 1e-3
 
 

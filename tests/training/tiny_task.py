@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from zipformer.config import RunConfig, TrainConfig
 from zipformer.data.sampler import Share
 from zipformer.nn.schedule import ScheduledFloat
+from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.task import StepInfo
+
+CONTEXTS = ContextSampler(RunConfig().context, RunConfig().encoder, RunConfig().train.seed)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,12 @@ class TinyTask:
     def initialise(self, model: nn.Module, source: Path) -> str:
         model.load_state_dict(torch.load(source, weights_only=True)["model"])
         return f"weights of {source}"
+
+    def draw(self, step: int) -> StepInfo:
+        return StepInfo(step, *CONTEXTS.sample(step))
+
+    def heaviest(self) -> list[StepInfo]:
+        return [StepInfo(0, context, mode) for context, mode in CONTEXTS.heaviest()]
 
     def loss(
         self, model: Any, batch: TinyBatch, step: StepInfo

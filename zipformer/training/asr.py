@@ -22,8 +22,9 @@ from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 from zipformer.nn.zipformer.encoder import Encoder
 from zipformer.search.methods import make_decoder
+from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
-from zipformer.training.methods import METHODS, Outcome, single
+from zipformer.training.methods import Single, StepLoss, make_method
 from zipformer.training.task import StepInfo
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ class AsrTask:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.tokenizer = Tokenizer(config.data.bpe_model)
+        self.method = make_method(config)
+        self.contexts = ContextSampler(
+            config.context, config.encoder, config.train.seed, self.method.full_share
+        )
 
     def files(self) -> dict[str, Path]:
         """The tokenizer."""
@@ -61,12 +66,20 @@ class AsrTask:
         assert isinstance(model, AsrModel)
         return str(initialise(model, source, self.tokenizer))
 
+    def draw(self, step: int) -> StepInfo:
+        """A context from the menus of ``context``, or as the method wants it."""
+        return StepInfo(step, *self.contexts.sample(step))
+
+    def heaviest(self) -> list[StepInfo]:
+        """The contexts of the menus that need most memory."""
+        return [StepInfo(0, context, mode) for context, mode in self.contexts.heaviest()]
+
     def loss(
         self, model: nn.Module, batch: Batch, step: StepInfo
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What the method of the config makes of a batch; see ``zipformer.training.methods``."""
         assert isinstance(model, AsrModel)
-        return _to_log(METHODS[self.config.method.kind](model, batch, step, self.config))
+        return _to_log(self.method.loss(model, batch, step))
 
     def validate(self, model: nn.Module, processes: Processes) -> dict[str, float]:
         """Loss per output frame and greedy WER at each context of ``validation.contexts``.
@@ -87,11 +100,11 @@ class AsrTask:
 
     def _validation_loss(self, model: AsrModel, context: Context, processes: Processes) -> float:
         step = StepInfo(self.config.loss.warm_steps, context, self.config.validation.right_mode)
-        total, frames = 0.0, 0.0
+        one_context, total, frames = Single(self.config), 0.0, 0.0
         for batch in self._validation_batches(model, processes):
             aligned = keep_alignable(batch)
             if aligned is not None:
-                info = _to_log(single(model, aligned, step, self.config))[1]
+                info = _to_log(one_context.loss(model, aligned, step))[1]
                 total += info["loss"].item()
                 frames += info["frames"].item()
         total, frames = processes.sum(total, frames)
@@ -99,7 +112,7 @@ class AsrTask:
 
     def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
         """Word errors in percent of the reference words: greedy search of the first head."""
-        search = make_decoder(model.at(context), self.tokenizer.tokens)
+        search = make_decoder(model.heads_at(context), self.tokenizer.tokens)
         errors, words = 0.0, 0.0
         for batch in self._validation_batches(model, processes, self.config.validation.wer_cuts):
             out, lengths = model.encoder(
@@ -139,9 +152,9 @@ class AsrTask:
                     return
 
 
-def _to_log(outcome: Outcome) -> tuple[Tensor, dict[str, Tensor]]:
-    info = {"loss": outcome.loss, **outcome.parts, "frames": outcome.frames}
-    return outcome.loss, {name: value.detach() for name, value in info.items()}
+def _to_log(found: StepLoss) -> tuple[Tensor, dict[str, Tensor]]:
+    info = {"loss": found.loss, **found.parts, "frames": found.frames}
+    return found.loss, {name: value.detach() for name, value in info.items()}
 
 
 def keep_alignable(batch: Batch) -> Batch | None:

@@ -68,6 +68,28 @@ class ContextSampler:
         mode = self._mode(generator)
         return self._affordable(context, generator) if mode == "windowed" else context, mode
 
+    def heaviest(self) -> list[tuple[Context, RightMode]]:
+        """Of all that may be drawn, what needs most memory.
+
+        The whole utterance, or else the largest chunk; and most windows per chunk.
+        """
+        menu = self.config
+        modes: list[RightMode] = ["masked", "windowed"]
+        if menu.right_mode != "mixed":
+            modes = [menu.right_mode]
+        left = UNLIMITED if UNLIMITED in menu.left else max(menu.left)
+        found: list[tuple[Context, RightMode]] = []
+        if UNLIMITED in menu.chunk:
+            found.append((Context.full(), modes[0]))
+        else:
+            found.append((Context(max(menu.chunk), left, max(menu.right)), modes[0]))
+        finite = [chunk for chunk in menu.chunk if chunk != UNLIMITED]
+        if finite and modes[-1] == "windowed":
+            found.append((Context(min(finite), left, max(menu.right)), modes[-1]))
+        if self.full_share:
+            found.append((Context.full(), modes[0]))
+        return found
+
     def _menus(self, step: int) -> list[Sequence[int]]:
         menus: list[Sequence[int]] = [self.config.chunk, self.config.left, self.config.right]
         if self.config.policy == "uniform" or step >= self.config.curriculum_steps:

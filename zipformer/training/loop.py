@@ -26,11 +26,12 @@ from zipformer.training.metrics import (
     train_record,
     valid_record,
 )
+from zipformer.training.precision import Precision
 from zipformer.training.run import Run
 from zipformer.training.scan import scan
 from zipformer.training.signals import Interrupted, StopSignals
-from zipformer.training.step import NonFiniteError, Precision, StepResult
-from zipformer.training.task import StepInfo, Task
+from zipformer.training.step import NonFiniteError, StepResult
+from zipformer.training.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +88,7 @@ class _Loop:
         state, settings = self.state, self.settings
         try:
             if state.step == 0 and self._scans():
-                config = self.run.config
-                full = config.method.kind == "sampled"  # others do both in each step
-                scan(self.run.update, self.run.loader.largest(), config.context, full)
+                scan(self.run.update, self.run.loader.largest())
             while not state.finished(settings):
                 if _due(state.step, settings.valid_every):
                     self._validate()  # in case the last process was stopped within
@@ -137,14 +136,13 @@ class _Loop:
 
     def _step(self, batches: list[Any]) -> None:
         state, settings = self.state, self.settings
-        context, right_mode = self.run.sampler.sample(state.step)
-        step = StepInfo(state.step, context, right_mode)
         set_progress(self.run.model, state.audio_seconds / self.run.config.schedule.ref_seconds)
         self.run.scheduler.step_batch(state.step)
-        result = self.run.update([batch.to(self.run.precision.device) for batch in batches], step)
+        batches = [batch.to(self.run.precision.device) for batch in batches]
+        result = self.run.update(batches, state.step)
         state.count_step(result.seconds, result.updated)
         if result.updated:
-            self.run.window.add(result.info, context)
+            self.run.window.add(result.info, result.step.context)
             self.run.window.count("clipped", float(self.run.optimizer.last_clip.factor < 1.0))
         else:
             self._skipped(result)
@@ -153,9 +151,9 @@ class _Loop:
         done = state.done(settings, self.run.epoch_seconds)
         self.console.bar(done, state.position)
         if state.step == 1 or _due(state.step, settings.log_every):
-            self._log(step, result, done)
+            self._log(result, done)
 
-    def _log(self, step: StepInfo, result: StepResult, done: float) -> None:
+    def _log(self, result: StepResult, done: float) -> None:
         losses = self.run.window.take()
         if self.run.metrics is None:
             return
@@ -163,8 +161,8 @@ class _Loop:
         drawn = {
             "lr": self.run.optimizer.param_groups[0]["lr"],
             "grad_norm": float("nan") if norm is None else norm.item(),
-            "context": str(step.context),
-            "right_mode": step.right_mode,
+            "context": str(result.step.context),
+            "right_mode": result.step.right_mode,
             **regularizer_activity(self.run.model),
         }
         record = train_record(self.state, losses, drawn, done, self.run.pace)

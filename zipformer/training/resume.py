@@ -22,8 +22,8 @@ from zipformer.checkpoint.files import (
     step_path,
     steps_in,
 )
-from zipformer.config.keys import FIXED_KEYS, FREE_KEYS, flatten, is_under
-from zipformer.config.schema import from_dict
+from zipformer.config.keys import CHANGEABLE_KEYS, FIXED_KEYS, flatten, is_under
+from zipformer.config.reading import from_dict
 from zipformer.config.toml import to_dict
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.distributed import Processes
@@ -190,7 +190,7 @@ def _compare_configs(stored: dict[str, Any], current: dict[str, Any], path: Path
             f"{path} was trained with another {what}: {'; '.join(fixed)}. "
             "Set these back, or choose a new train.exp_dir"
         )
-    other = [lines[key] for key in changed if not is_under(key, FREE_KEYS)]
+    other = [lines[key] for key in changed if not is_under(key, CHANGEABLE_KEYS)]
     if other:
         logger.warning(
             "the config has changed since %s was written, the run goes on with: %s",

@@ -15,12 +15,12 @@ from zipformer.config.toml import to_dict, to_toml
 from zipformer.data.sampler import Share
 from zipformer.optim import Adam, Eden, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
-from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.metrics import LossWindow, MetricsWriter, Pace
+from zipformer.training.precision import Precision
 from zipformer.training.resume import Checkpointer, Stateful, Whitening
 from zipformer.training.state import Stopwatch, TrainState
-from zipformer.training.step import Precision, Updater
+from zipformer.training.step import Updater
 from zipformer.training.task import Task
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,6 @@ class Run:
         # 1. Data
         self.share = Share(processes.rank, processes.world_size, settings.accumulate)
         self.loader = task.build_loader(self.share)
-        full = config.method.offline_share if config.method.kind == "sampled" else 0.0
-        self.sampler = ContextSampler(config.context, config.encoder, settings.seed, full)
 
         # 2. Model
         torch.manual_seed(settings.seed)

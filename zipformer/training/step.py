@@ -1,9 +1,8 @@
-"""One training step: loss, gradients, and an update if all of it is finite."""
+"""One training step: context, loss, gradients, and an update if all of it is finite."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 from zipformer.data.sampler import Share
 from zipformer.nn.regularizers import settle_whitening
 from zipformer.training.distributed import Processes
+from zipformer.training.precision import Precision
 from zipformer.training.state import seed_step
 from zipformer.training.task import StepInfo, Task
 
@@ -21,55 +21,12 @@ NOT_FINITE = "its loss or gradients are not finite"
 OUT_OF_MEMORY = "memory ran out"
 
 
-class Precision:
-    """Device and number format of a run.
-
-    Args:
-        device: ``auto`` takes CUDA where there is one.
-        precision: ``fp32``, or ``bf16`` / ``fp16`` for autocast with float32 weights; ``auto`` is
-            float32 on a CPU, and on CUDA bfloat16 where the card knows it, else float16.
-        local_rank: Which CUDA device to take.
-
-    Raises:
-        ValueError: If the machine cannot do what is asked for.
-    """
-
-    def __init__(
-        self,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
-        local_rank: int = 0,
-    ) -> None:
-        has_cuda = torch.cuda.is_available()
-        if device == "cuda" and not has_cuda:
-            raise ValueError("train.device = cuda, but torch finds no CUDA device; use auto or cpu")
-        on_cuda = device != "cpu" and has_cuda
-        self.device = torch.device("cuda", local_rank) if on_cuda else torch.device("cpu")
-        if precision == "auto":
-            best = "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp16"
-            self.name = best if on_cuda else "fp32"
-        else:
-            self.name = str(precision)
-        if self.name == "fp16" and not on_cuda:
-            raise ValueError(
-                "train.precision = fp16 needs a CUDA device; use fp32 or bf16 on a CPU"
-            )
-        # The losses are sums over a batch, so they are large: start without scaling them up.
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, init_scale=1.0, growth_interval=500, enabled=self.name == "fp16"
-        )
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context to run forward passes in."""
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
-
-
 @dataclass(frozen=True)
 class StepResult:
     """What a step did; but for ``info`` the same in all processes.
 
     Args:
+        step: The context that was drawn for it.
         info: Sums over this process's batches, scalars on the device (see ``Task.loss``).
         seconds: Audio in the batches of all processes.
         grad_norm: Norm of all gradients before clipping, a scalar on the device; None without.
@@ -77,6 +34,7 @@ class StepResult:
         cut_ids: The cuts in the batches that made the trouble.
     """
 
+    step: StepInfo
     info: dict[str, Tensor]
     seconds: float
     grad_norm: Tensor | None = None
@@ -90,14 +48,14 @@ class StepResult:
 
 
 class Updater:
-    """Takes training steps: loss and gradients of a process's batches, and one update of all.
+    """Takes training steps: context, forward pass, losses, backward pass, update.
 
     The gradients are summed over the batches of a process and over the processes. If any loss or
     gradient is not finite, or memory runs out and ``oom`` is ``skip``, no process changes its
     model.
 
     Args:
-        task: Knows the loss.
+        task: Draws the context and knows the loss.
         model: In training mode.
         optimizer: Of the model.
         precision: Device and number format.
@@ -127,26 +85,36 @@ class Updater:
         self.seed = seed
         self.oom = oom
 
-    def __call__(self, batches: Sequence[Any], step: StepInfo) -> StepResult:
+    def __call__(self, batches: Sequence[Any], number: int) -> StepResult:
         """Learns from one batch or several.
+
+        Args:
+            batches: This process's, on the device of the model.
+            number: Steps taken before this one.
 
         Raises:
             RuntimeError: If memory runs out, naming the batch and the setting to lower.
         """
+        # 1. Context
+        step = self.task.draw(number)
+
+        # 2. Forward pass, losses, backward pass
         self.optimizer.zero_grad(set_to_none=True)
-        info, starved = self._backward(batches, step)
+        info, starved = self._add_gradients(batches, step)
         failed, seconds = self.processes.sum(
             float(starved is not None), sum(batch.seconds for batch in batches)
         )
         if failed:
             self.optimizer.zero_grad(set_to_none=True)
-            return self._out_of_memory(starved, seconds)
+            return self._out_of_memory(step, starved, seconds)
         self.processes.sum_gradients(self.model)
+
+        # 3. Update
         scaler = self.precision.scaler
         scaler.unscale_(self.optimizer)
         # An infinite limit clips nothing: this only measures.
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), float("inf"))
-        # Both are looked at once, behind the backward pass: one wait for the device a step.
+        # Both are looked at once, after the backward pass: one wait for the device a step.
         loss_is_finite = torch.isfinite(info["loss"])
         finite = bool((loss_is_finite & torch.isfinite(grad_norm)).item())
         (trouble,) = self.processes.any(not finite)
@@ -156,18 +124,29 @@ class Updater:
             scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if not trouble:
-            return StepResult(info, seconds, grad_norm)
-        mine = [cut_id for batch in batches for cut_id in batch.cut_ids]
-        blamed = self.processes.gather([] if loss_is_finite else mine)
-        if not any(blamed):  # the gradients alone: any batch may be to blame
-            blamed = self.processes.gather(mine)
-        cut_ids = tuple(cut_id for ids in blamed for cut_id in ids)
-        return StepResult(info, seconds, grad_norm, NOT_FINITE, cut_ids)
+            return StepResult(step, info, seconds, grad_norm)
+        blamed = self._cuts_to_blame(batches, bool(loss_is_finite))
+        return StepResult(step, info, seconds, grad_norm, NOT_FINITE, blamed)
 
-    def _backward(
+    def try_out(self, batch: Any, step: StepInfo) -> None:
+        """Computes loss and gradients of one batch and forgets them.
+
+        Raises:
+            RuntimeError: If memory runs out, naming the batch and the setting to lower.
+        """
+        starved = self._add_gradients([batch], step)[1]
+        self.optimizer.zero_grad(set_to_none=True)
+        if starved is not None:
+            raise RuntimeError(_out_of_memory_advice(batch, batch.cut_ids))
+
+    def _add_gradients(
         self, batches: Sequence[Any], step: StepInfo
     ) -> tuple[dict[str, Tensor], Any | None]:
-        """Sums of what the loss reports, and the batch that memory did not suffice for."""
+        """Adds up the gradients of all batches.
+
+        Returns:
+            Sums of what the losses report, and the batch that memory did not suffice for.
+        """
         sums: dict[str, Tensor] = {}
         for position, batch in zip(self.share.positions, batches, strict=False):
             seed_step(self.seed, step.step, position)
@@ -183,18 +162,15 @@ class Updater:
             sums = {name: sums[name] + v if name in sums else v for name, v in info.items()}
         return sums, None
 
-    def try_out(self, batch: Any, step: StepInfo) -> None:
-        """Computes loss and gradients of one batch and forgets them.
+    def _cuts_to_blame(self, batches: Sequence[Any], loss_is_finite: bool) -> tuple[str, ...]:
+        """Of all processes, the cuts of batches whose loss is not finite; of all if none is."""
+        mine = [cut_id for batch in batches for cut_id in batch.cut_ids]
+        blamed = self.processes.gather([] if loss_is_finite else mine)
+        if not any(blamed):  # the gradients alone: any batch may be to blame
+            blamed = self.processes.gather(mine)
+        return tuple(cut_id for ids in blamed for cut_id in ids)
 
-        Raises:
-            RuntimeError: If memory runs out, naming the batch and the setting to lower.
-        """
-        starved = self._backward([batch], step)[1]
-        self.optimizer.zero_grad(set_to_none=True)
-        if starved is not None:
-            raise RuntimeError(_out_of_memory_advice(batch, batch.cut_ids))
-
-    def _out_of_memory(self, starved: Any | None, seconds: float) -> StepResult:
+    def _out_of_memory(self, step: StepInfo, starved: Any | None, seconds: float) -> StepResult:
         mine = list(starved.cut_ids) if starved is not None else []
         everyone = self.processes.gather(mine)
         cut_ids = tuple(cut_id for ids in everyone for cut_id in ids)
@@ -202,7 +178,7 @@ class Updater:
             raise RuntimeError(_out_of_memory_advice(starved, cut_ids))
         if self.precision.device.type == "cuda":
             torch.cuda.empty_cache()
-        return StepResult({}, seconds, None, OUT_OF_MEMORY, cut_ids)
+        return StepResult(step, {}, seconds, None, OUT_OF_MEMORY, cut_ids)
 
 
 class NonFiniteError(RuntimeError):

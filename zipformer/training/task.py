@@ -1,7 +1,7 @@
-"""What a training method has to say to the loop.
+"""What a task has to say to the loop.
 
 The loop knows epochs, steps, checkpoints and logs; a task knows the data, the model and the loss.
-A new method is a new task, never a second loop.
+A new kind of training is a new method of a task, or a new task, never a second loop.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from zipformer.context import Context
 from zipformer.data.sampler import Share
+from zipformer.nn.streaming_encoder import RightMode
 from zipformer.training.distributed import Processes
 
 
@@ -30,7 +31,7 @@ class StepInfo:
 
     step: int
     context: Context
-    right_mode: Literal["masked", "windowed"]
+    right_mode: RightMode
 
 
 class Loader(Protocol):
@@ -72,6 +73,14 @@ class Task(Protocol):
 
     def initialise(self, model: nn.Module, source: Path) -> str:
         """Gives a fresh model the weights of another run; returns what became of them."""
+        ...
+
+    def draw(self, step: int) -> StepInfo:
+        """What a step (from 0) is computed in: the same in every process and after a resume."""
+        ...
+
+    def heaviest(self) -> list[StepInfo]:
+        """Of all that ``draw`` may give, what needs most memory."""
         ...
 
     def loss(
