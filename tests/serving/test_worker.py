@@ -134,9 +134,9 @@ async def test_a_probability_that_is_no_number_fails_only_that_stream(
 
 @pytest.mark.parametrize("module", ["server", "client"])
 def test_without_websockets_the_message_names_the_extra(module: str) -> None:
-    code = "import sys; sys.modules['websockets.asyncio.client'] = None; import zipformer.streaming"
+    code = "import sys; sys.modules['websockets.asyncio.client'] = None; import zipformer.serving"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}; print('fine'); import zipformer.streaming.{module}"],
+        [sys.executable, "-c", f"{code}; print('fine'); import zipformer.serving.{module}"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
