@@ -13,7 +13,7 @@ from published_names import published_name
 from zipformer import Context, Encoder, Transducer, load_icefall
 from zipformer.config import RunConfig
 from zipformer.config.command_line import load_config, parse_args
-from zipformer.config.schema import from_dict
+from zipformer.config.reading import from_dict
 from zipformer.config.toml import to_dict, to_toml
 from zipformer.export.models import export_offline, export_streaming
 from zipformer.model import build_encoder
@@ -91,7 +91,7 @@ MISTAKES = {
     "positions": ("[encoder]\nkind = 'transformer'\npos_dim = 7", "encoder.pos_dim must be even"),
     "context": (
         "[encoder]\nkind = 'conformer'\n[context]\nchunk = [30]\nleft = [-1]",
-        "context: .*nearest allowed: 28 or 32",
+        "in every combination: context .*nearest allowed: 28 or 32",
     ),
 }
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from zipformer.config import LossConfig, ModelConfig, RunConfig
-from zipformer.config.schema import from_dict
+from zipformer.config.reading import from_dict
 from zipformer.config.toml import to_dict
 
 CTC = ModelConfig(transducer=False, ctc=True)

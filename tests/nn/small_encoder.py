@@ -74,7 +74,7 @@ ABLATIONS: dict[str, EncoderConfig] = {
         frontend_channels=(4, 8, 16),
         input_downsampling=2,
     ),
-    "conformer_blocks": replace(TINY, block="conformer"),
+    "conformer_blocks": replace(TINY, block="conformer_pair"),
     "no_nonlin": replace(TINY, nonlin_attention=False),
     "no_sharing": replace(TINY, nonlin_attention=False, share_attention=False),
     "no_bypass": replace(TINY, bypass=False),

@@ -35,7 +35,7 @@ def test_the_published_model_has_no_parameters_of_ablations() -> None:
         ({"norm": "layer_norm"}, ["norm.log_scale", "out_norm.log_scale"], ["norm.weight"]),
         ({"input_downsampling": 2}, ["downsample_output"], ["downsample_input"]),
         (
-            {"block": "conformer"},
+            {"block": "conformer_pair"},
             ["nonlin_attention", "self_attn2", "conv_module2", "feed_forward3", "bypass_mid"],
             ["layers.1"],
         ),
@@ -63,7 +63,7 @@ def test_activations_are_replaced_everywhere(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(AssertionError):
         Encoder(replace(TINY, activation="swoosh_r")).eval()(FEATURES, LENGTHS)
     Encoder(replace(TINY, activation="swish")).eval()(FEATURES, LENGTHS)
-    blocks = replace(TINY, block="conformer", activation="swish")
+    blocks = replace(TINY, block="conformer_pair", activation="swish")
     Encoder(blocks).eval()(FEATURES, LENGTHS)
 
 
@@ -104,8 +104,14 @@ def test_contexts_without_temporal_downsampling_are_multiples_of_an_output_frame
     "changes,message",
     [
         ({"input_downsampling": 4}, "input_downsampling must be 1 .50 Hz. or 2"),
-        ({"block": "conformer", "share_attention": False}, "remove encoder.nonlin_attention and"),
-        ({"block": "conformer", "nonlin_attention": False}, "remove encoder.nonlin_attention and"),
+        (
+            {"block": "conformer_pair", "share_attention": False},
+            "remove encoder.nonlin_attention and",
+        ),
+        (
+            {"block": "conformer_pair", "nonlin_attention": False},
+            "remove encoder.nonlin_attention and",
+        ),
     ],
     ids=str,
 )

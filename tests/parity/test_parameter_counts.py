@@ -101,7 +101,7 @@ def test_the_attention_decoder_has_its_parameters_and_no_others() -> None:
 ABLATIONS: dict[str, tuple[dict[str, Any], float]] = {
     "base": ({}, 65.6),
     "no_temporal_downsampling": (NO_DOWNSAMPLING, 94.2),
-    "two_conformer_blocks": ({"block": "conformer"}, 73.9),
+    "two_conformer_blocks": ({"block": "conformer_pair"}, 73.9),
     "no_nonlin_attention": ({"nonlin_attention": False}, 58.7),
     "no_nonlin_attention_no_sharing": (
         {"nonlin_attention": False, "share_attention": False},

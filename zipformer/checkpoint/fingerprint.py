@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from zipformer.config import DataConfig, RunConfig
-from zipformer.config.keys import FREE_KEYS, flatten, is_under
+from zipformer.config.keys import CHANGEABLE_KEYS, flatten, is_under
 from zipformer.config.toml import to_dict
 from zipformer.data.manifests import shards_in
 
 # What is no choice of a method: paths, and the seed that several runs of one method differ in.
-NO_METHOD = (*FREE_KEYS, "train.seed", "data.train", "data.noise")
+NO_METHOD = (*CHANGEABLE_KEYS, "train.seed", "data.train", "data.noise")
+# Choices that were called otherwise at first, by key. They are hashed by that name, so that a new
+# one makes no other method of what was trained before.
+FIRST_NAMES = {"encoder.block": {"conformer_pair": "conformer"}}
 
 
 def fingerprint(items: Iterable[tuple[str, ...]]) -> str:
@@ -53,10 +56,14 @@ def settings_fingerprint(config: RunConfig) -> str:
     """
     default = flatten(to_dict(RunConfig()))
     return fingerprint(
-        (key, json.dumps(value))
+        (key, json.dumps(_first_name(key, value)))
         for key, value in flatten(to_dict(config)).items()
         if value != default.get(key) and not is_under(key, NO_METHOD)
     )
+
+
+def _first_name(key: str, value: Any) -> Any:
+    return FIRST_NAMES[key].get(value, value) if key in FIRST_NAMES else value
 
 
 @cache

@@ -37,7 +37,7 @@ CONFIG_KEYS = (
     (r"\bjoiner\.", ["model.joiner_dim", "model.predictor_dim"]),
     (r"", ["encoder.dims"]),  # the rest
 )
-FREE_KEYS = ("unmasked_dims", "dropout")  # of the encoder: how it is trained, not what it computes
+TRAINING_ONLY_KEYS = ("unmasked_dims", "dropout")  # of the encoder: nothing that it computes with
 PUBLISHED = {  # what no shape shows of published encoders: they take the features as they are
     "kind": "zipformer",
     "feature_mean": 0.0,
@@ -167,7 +167,7 @@ def _different_keys(source: Source, model: AsrModel) -> list[str]:
     different = [
         f"encoder.{key} = {there[key]} there, {value} here"
         for key, value in here.items()
-        if there[key] != value and key not in FREE_KEYS
+        if there[key] != value and key not in TRAINING_ONLY_KEYS
     ]
     decoder = model.attention_decoder
     if decoder is not None and source.aed_heads not in (None, decoder.num_heads):

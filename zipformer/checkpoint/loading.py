@@ -26,7 +26,7 @@ from zipformer.checkpoint.files import (
 from zipformer.checkpoint.provenance import Provenance
 from zipformer.config import ContextConfig, RunConfig
 from zipformer.config.menu import describe_menu, in_menu
-from zipformer.config.schema import from_dict
+from zipformer.config.reading import from_dict
 from zipformer.context import Context
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel

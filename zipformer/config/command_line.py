@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from zipformer.config import RunConfig
-from zipformer.config.schema import (
-    KIND,
-    ConfigError,
+from zipformer.config.reading import (
     UnknownKeyError,
     build,
-    choices,
+    check_table,
     convert,
-    inner_type,
-    is_optional,
-    leaves,
-    parse_table,
-    show_type,
     suggest,
     with_absolute_paths,
     wrong_type,
+)
+from zipformer.config.schema import (
+    KIND,
+    ConfigError,
+    choices,
+    inner_type,
+    is_optional,
+    leaves,
+    show_type,
 )
 from zipformer.config.toml import plain, to_toml, toml_value
 
@@ -57,11 +59,11 @@ def load_config(toml: Path | str | None, overrides: Sequence[str] = ()) -> RunCo
     pairs = list(_pairs(overrides))
     _choose_kinds(values, pairs)
     if toml is not None:
-        values = parse_table(RunConfig, values, Path(toml).resolve().parent, str(toml))
+        values = check_table(RunConfig, values, str(toml))
     for key, words in pairs:
-        section, name, kind = _find(key, values)
-        parsed = _from_words(kind, words, f"--{key}")
-        _merge(values, section, name, parsed)
+        name, field_type = _find(key, values)
+        found = _from_words(field_type, words, f"--{key}")
+        _set(values, name, with_absolute_paths(found, Path.cwd()))
     # Default paths are meant as if the TOML had them.
     base = Path.cwd() if toml is None else Path(toml).resolve().parent
     return with_absolute_paths(build(RunConfig, values), base)
@@ -120,64 +122,65 @@ def _choose_kinds(values: dict[str, Any], pairs: Sequence[tuple[str, list[str]]]
             values[section][KIND] = words[0]
 
 
-def _find(key: str, values: Mapping[str, Any]) -> tuple[list[str], str, Any]:
-    """The section, name and type that a command-line key means in a config with these values."""
+def _find(key: str, values: Mapping[str, Any]) -> tuple[str, Any]:
+    """The dotted name and the type of a command-line key in a config with these values."""
     wanted = key.replace("-", "_")
-    known = {name: kind for name, kind, _ in leaves(values=values)}
-    matches = [n for n in known if n == wanted or n.endswith("." + wanted)]
+    known = {name: field_type for name, field_type, _ in leaves(values=values)}
     if wanted in known:
-        matches = [wanted]
+        return wanted, known[wanted]
+    matches = [name for name in known if name.endswith("." + wanted)]
     if not matches:
-        names = [*known, *(n.rsplit(".", 1)[-1] for n in known)]
+        names = [*known, *(name.rsplit(".", 1)[-1] for name in known)]
         raise UnknownKeyError(f"--{key}: unknown key{suggest(wanted, names)}")
     if len(matches) > 1:
-        options = " or ".join("--" + m.replace("_", "-") for m in matches)
+        options = " or ".join("--" + match.replace("_", "-") for match in matches)
         raise ConfigError(f"--{key} is ambiguous: write {options}")
-    *section, name = matches[0].split(".")
-    return section, name, known[matches[0]]
+    return matches[0], known[matches[0]]
 
 
-def _from_words(kind: Any, words: Sequence[str], where: str) -> Any:
+def _from_words(field_type: Any, words: Sequence[str], where: str) -> Any:
     """A value as it is typed: lists and tables in several words, or separated by commas."""
-    origin = get_origin(kind)
+    origin = get_origin(field_type)
     if origin not in (dict, tuple):
         if len(words) > 1:
             raise ConfigError(f"{where} takes one value, got {' '.join(words)}")
-        return _from_text(kind, words[0], where)
-    inner = get_args(kind)[1 if origin is dict else 0]
+        return _from_text(field_type, words[0], where)
+    inner = get_args(field_type)[1 if origin is dict else 0]
     parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
     if origin is dict:
         items = [part.partition("=") for part in parts]
         if not all(equals for _, equals, _ in items):
             raise ConfigError(f"{where}: write name=value, several separated by commas")
-        return {name: _from_text(inner, v, where) for name, _, v in items}
+        return {name: _from_text(inner, text, where) for name, _, text in items}
     if inner is not Path:  # whose name may have blanks
         parts = [piece for part in parts for piece in part.split()]
-    return convert(kind, [_from_text(inner, part, where) for part in parts], Path.cwd(), where)
+    return convert(field_type, [_from_text(inner, part, where) for part in parts], where)
 
 
-def _from_text(kind: Any, text: str, where: str) -> Any:
-    if is_optional(kind):
-        return None if text in ("", "none") else _from_text(inner_type(kind), text, where)
+def _from_text(field_type: Any, text: str, where: str) -> Any:
+    if is_optional(field_type):
+        return None if text in ("", "none") else _from_text(inner_type(field_type), text, where)
     value = text.strip()
-    if kind in (bool, int, float):
+    if field_type in (bool, int, float):
         try:
-            value = json.loads(value.lower() if kind is bool else value)
+            value = json.loads(value.lower() if field_type is bool else value)
         except json.JSONDecodeError:
-            raise wrong_type(where, show_type(kind), text) from None
-    return convert(kind, value, Path.cwd(), where)
+            raise wrong_type(where, show_type(field_type), text) from None
+    return convert(field_type, value, where)
 
 
-def _merge(values: dict[str, Any], section: list[str], name: str, parsed: Any) -> None:
-    for part in section:
-        values = values.setdefault(part, {})
-    values[name] = parsed
+def _set(values: dict[str, Any], name: str, value: Any) -> None:
+    """Writes a value into nested tables: "train.seed" into that of "train"."""
+    *sections, key = name.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[key] = value
 
 
 def _key_lines(values: Mapping[str, Any]) -> Iterator[str]:
-    for name, kind, default in leaves(values=values):
+    for name, field_type, default in leaves(values=values):
         shown = "" if default is None else f" [{toml_value(plain(default))}]"
-        yield f"  --{name.replace('_', '-')}  {show_type(kind)}{shown}"
+        yield f"  --{name.replace('_', '-')}  {show_type(field_type)}{shown}"
 
 
 def _list_keys() -> str:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-# What may change between two starts of a run without a word.
-FREE_KEYS = (
-    *(f"train.{k}" for k in ("exp_dir", "num_epochs", "max_steps", "device", "max_nonfinite")),
-    *(f"train.{k}" for k in ("log_every", "valid_every", "save_every", "keep_last", "tensorboard")),
-    *(f"train.{k}" for k in ("save_minutes", "oom", "scan", "init_from")),
-    *("data.num_workers", "data.test", "data.valid", "data.bpe_model", "validation"),
+# What may change between two starts of a run without a warning: where it reads and writes, how
+# long it goes on, and what it reports on the way.
+CHANGEABLE_KEYS = (
+    "train.exp_dir",
+    "train.init_from",
+    "train.num_epochs",
+    "train.max_steps",
+    "train.device",
+    "train.max_nonfinite",
+    "train.oom",
+    "train.scan",
+    "train.log_every",
+    "train.valid_every",
+    "train.save_every",
+    "train.save_minutes",
+    "train.keep_last",
+    "train.tensorboard",
+    "data.num_workers",
+    "data.valid",
+    "data.test",
+    "data.bpe_model",
+    "validation",
 )
-# What must not: the weights, or what the optimizer remembers of them, would not fit.
+# What must not change: the weights, or what the optimizer remembers of them, would not fit.
 FIXED_KEYS = ("encoder", "model", "optim.kind")
 
 

@@ -19,7 +19,7 @@ from zipformer.checkpoint.files import epoch_path, epochs_in, load
 from zipformer.checkpoint.loading import LoadedModel, load_model
 from zipformer.checkpoint.provenance import git_commit
 from zipformer.config import RunConfig
-from zipformer.config.schema import from_dict
+from zipformer.config.reading import from_dict
 from zipformer.context import Context, parse_contexts
 from zipformer.data.loader import eval_batches
 from zipformer.data.manifests import check_manifest

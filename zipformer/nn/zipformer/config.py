@@ -9,9 +9,18 @@ from zipformer.nn.choices import ActivationName, Choices, NormName
 from zipformer.nn.encoder_config import EncoderConfig
 
 PER_STACK = (
-    *("downsampling", "num_layers", "dims", "unmasked_dims", "query_head_dim", "pos_head_dim"),
-    *("value_head_dim", "num_heads", "feedforward_dims", "kernels"),
+    "downsampling",
+    "num_layers",
+    "dims",
+    "unmasked_dims",
+    "query_head_dim",
+    "pos_head_dim",
+    "value_head_dim",
+    "num_heads",
+    "feedforward_dims",
+    "kernels",
 )
+BlockName = Literal["zipformer", "conformer_pair"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,7 @@ class ZipformerConfig(EncoderConfig):
 
     The defaults are the medium model of the paper (Zipformer, arXiv 2310.11230, Table 1): about
     66 M parameters as a transducer. The small one has about 23 M, the large one 149 M. The keys
-    behind ``pos_dim`` are for ablations (see ``docs/encoders.md``).
+    after ``pos_dim`` are for ablations (see ``docs/encoders.md``).
 
     Raises:
         ValueError: If the tuples differ in length or a size cannot be built.
@@ -38,8 +47,8 @@ class ZipformerConfig(EncoderConfig):
     feedforward_dims: tuple[int, ...] = (512, 768, 1024, 1536, 1024, 768)
     kernels: tuple[int, ...] = (31, 31, 15, 15, 15, 31)
     pos_dim: int = 48
-    input_downsampling: int = 1  # 2: stacks work on 25 Hz, and nothing is left to do behind them
-    block: Literal["zipformer", "conformer"] = "zipformer"  # conformer: two of these for each layer
+    input_downsampling: int = 1  # 2: stacks work on 25 Hz, and nothing is left to do after them
+    block: BlockName = "zipformer"  # conformer_pair: two Conformer blocks in place of each layer
     nonlin_attention: bool = True
     share_attention: bool = True  # between the two self-attentions of a layer
     bypass: bool = True
@@ -92,10 +101,10 @@ class ZipformerConfig(EncoderConfig):
                 f"encoder.input_downsampling must be 1 (50 Hz) or 2 (25 Hz), "
                 f"got {self.input_downsampling}"
             )
-        if self.block == "conformer" and not (self.nonlin_attention and self.share_attention):
+        if self.block != "zipformer" and not (self.nonlin_attention and self.share_attention):
             raise ValueError(
-                "encoder.block = conformer has neither NonlinAttention nor shared weights to leave "
-                "out: remove encoder.nonlin_attention and encoder.share_attention"
+                f"encoder.block = {self.block} has neither NonlinAttention nor shared weights to "
+                "leave out: remove encoder.nonlin_attention and encoder.share_attention"
             )
 
     @property
