@@ -13,8 +13,8 @@ from zipformer.context import Context
 from zipformer.nn.baselines.attention import RelativeAttention
 from zipformer.nn.baselines.attention_encoder import AttentionEncoder
 from zipformer.nn.baselines.config import FRAMES, ConformerConfig
-from zipformer.nn.baselines.convolution import ConvModule
-from zipformer.nn.baselines.feedforward import FeedForward
+from zipformer.nn.baselines.convolution import ConformerConvolution
+from zipformer.nn.baselines.feedforward import SwishFeedForward
 from zipformer.nn.baselines.norm import ModeNorm
 from zipformer.nn.layout import Layout
 
@@ -37,11 +37,11 @@ class ConformerLayer(nn.Module):
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         channels, dropout, dual = config.dim, config.dropout, config.dual_norm
-        self.feed_forward1 = FeedForward(channels, config.feedforward_dim, dropout, dual)
+        self.feed_forward1 = SwishFeedForward(channels, config.feedforward_dim, dropout, dual)
         self.attn_norm = ModeNorm(channels, dual)
         self.self_attn = RelativeAttention(channels, config.num_heads, config.pos_dim, dropout)
-        self.conv_module = ConvModule(channels, config.kernel, dropout, dual)
-        self.feed_forward2 = FeedForward(channels, config.feedforward_dim, dropout, dual)
+        self.conv_module = ConformerConvolution(channels, config.kernel, dropout, dual)
+        self.feed_forward2 = SwishFeedForward(channels, config.feedforward_dim, dropout, dual)
         self.out_norm = ModeNorm(channels, dual)
         self.dropout = nn.Dropout(dropout)
 

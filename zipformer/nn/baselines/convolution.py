@@ -58,7 +58,7 @@ class WindowConv(nn.Conv1d):
         return ops.depthwise_conv(x, self.weight, self.bias, 0).reshape(shape), state
 
 
-class ConvModule(nn.Module):
+class ConformerConvolution(nn.Module):
     """Norm, gate, depthwise convolution, norm, Swish, projection (arXiv 2005.08100, Figure 2).
 
     The norm behind the convolution is a LayerNorm, not a BatchNorm, which would make an utterance

@@ -1,4 +1,4 @@
-"""Feed-forward module with Swish."""
+"""The feed-forward module of the encoders that the Zipformer is compared with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zipformer.nn.baselines.norm import ModeNorm
 from zipformer.nn.layout import Layout
 
 
-class FeedForward(nn.Module):
+class SwishFeedForward(nn.Module):
     """Norm, projection, Swish, projection; dropout behind each projection.
 
     Args:

@@ -15,7 +15,7 @@ from zipformer.context import Context
 from zipformer.nn.baselines.attention import RelativeAttention
 from zipformer.nn.baselines.attention_encoder import AttentionEncoder
 from zipformer.nn.baselines.config import FRAMES, TransformerConfig
-from zipformer.nn.baselines.feedforward import FeedForward
+from zipformer.nn.baselines.feedforward import SwishFeedForward
 from zipformer.nn.baselines.norm import ModeNorm
 from zipformer.nn.layout import Layout
 
@@ -39,7 +39,9 @@ class TransformerLayer(nn.Module):
         channels, dropout = config.dim, config.dropout
         self.norm = ModeNorm(channels, config.dual_norm)
         self.self_attn = RelativeAttention(channels, config.num_heads, config.pos_dim, dropout)
-        self.feed_forward = FeedForward(channels, config.feedforward_dim, dropout, config.dual_norm)
+        self.feed_forward = SwishFeedForward(
+            channels, config.feedforward_dim, dropout, config.dual_norm
+        )
         self.dropout = nn.Dropout(dropout)
 
     def forward(
