@@ -6,29 +6,23 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zipformer.training.step import NonFiniteError
-
-MENDABLE = (
-    ValueError,
-    FileNotFoundError,
-    NotADirectoryError,
-    PermissionError,
-    MemoryError,
-    NonFiniteError,
-)
+MENDABLE = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, MemoryError)
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     """Ends the program with ``error: ...`` and exit status 1 where a user can mend what is wrong.
 
     A traceback stays for everything else, which is a bug of ours. An ImportError is a missing extra
     if it is ours: those that Python raises itself carry the name of a module.
+
+    Args:
+        more: Errors of one command alone that its user can mend.
     """
     try:
         yield
-    except MENDABLE as error:
-        raise SystemExit(f"error: {error or type(error).__name__}") from None
+    except (*MENDABLE, *more) as error:
+        raise SystemExit(f"error: {str(error) or type(error).__name__}") from None
     except ImportError as error:
         if error.name is not None:
             raise

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zipformer.commands.errors import one_line_errors
 from zipformer.config.command_line import parse_args
 from zipformer.training.loop import fit
+from zipformer.training.step import NonFiniteError
 
 
 def main(argv: Sequence[str], prog: str) -> None:
-    """Trains as the words after the verb say."""
-    fit(parse_args(argv, __doc__, prog))
+    """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
+    config = parse_args(argv, __doc__, prog)
+    with one_line_errors(NonFiniteError):
+        fit(config)
