@@ -19,8 +19,8 @@ from lhotse.features.io import available_storage_backends
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from local.failures import told
-from local.feature_chunks import (
+from local.lib.errors import one_line_errors
+from local.lib.feature_chunks import (
     Settings,
     begin,
     check_room,
@@ -31,8 +31,8 @@ from local.feature_chunks import (
     plan,
     process_all,
 )
-from local.manifest_lines import read_lines, replacing
-from local.skipped import Skipped, listing, read_skipped, skipped_beside, summary, write_skipped
+from local.lib.manifest_lines import read_lines, replacing
+from local.lib.skipped import Skipped, listing, read_skipped, skipped_beside, summary, write_skipped
 from zipformer.data.manifests import check_manifest, count_cuts
 
 __all__ = ["Settings", "compute", "cuts_of_recordings"]
@@ -143,7 +143,7 @@ def cuts_of_recordings(recordings: Path, supervisions: Path | None, out_dir: Pat
 
 def main() -> None:
     args = parse_args()
-    with told(args.out_dir):
+    with one_line_errors(args.out_dir):
         train, plain = args.cuts, args.plain_cuts
         if args.recordings:
             train = [cuts_of_recordings(args.recordings, args.supervisions, args.out_dir)]

@@ -21,9 +21,10 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from local.failures import check_space, is_disk_full, told
-from local.progress import Progress
-from local.unpack import is_unpacked, unpack
+from local.lib.disk_space import check_space, is_disk_full
+from local.lib.errors import one_line_errors
+from local.lib.progress import Progress
+from local.lib.unpack import is_unpacked, unpack
 
 BLOCK = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte
@@ -218,7 +219,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with told(args.to):
+    with one_line_errors(args.to):
         archives = read_archives(args.table, args.mirror)
         unknown = [name for name in args.names if name not in archives]
         if unknown:

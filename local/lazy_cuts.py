@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from local.failures import told
-from local.manifest_lines import line_of, order, parse_cut, read_lines, replacing
+from local.lib.errors import one_line_errors
+from local.lib.manifest_lines import line_of, order, parse_cut, read_lines, replacing
 
 
 def copy(cuts: Path, out: Path, sample_rate: int = 16000, shuffle_seed: int | None = None) -> int:
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with told(args.out_dir):
+    with one_line_errors(args.out_dir):
         for cuts in [*args.cuts, *args.plain_cuts]:
             seed = args.shuffle_seed if cuts in args.cuts else None
             count = copy(cuts, args.out_dir / cuts.name, args.sample_rate, seed)

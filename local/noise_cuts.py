@@ -11,10 +11,10 @@ from lhotse import MonoCut, Recording
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from local.audio_files import SUFFIXES, Utterance, decode_all
-from local.failures import told
-from local.manifest_lines import write_items
-from local.skipped import check_share, skipped_beside, summary, write_skipped
+from local.lib.audio_files import SUFFIXES, Utterance, decode_all
+from local.lib.errors import one_line_errors
+from local.lib.manifest_lines import write_items
+from local.lib.skipped import check_share, skipped_beside, summary, write_skipped
 
 
 def find_audio(folder: Path) -> list[Utterance]:
@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with told(args.out.parent):
+    with one_line_errors(args.out.parent):
         files = find_audio(args.audio_dir)
         good, skipped = decode_all(files, args.num_jobs, args.audio_dir.name)
         check_share(str(args.audio_dir), skipped, len(files), args.max_bad_share)

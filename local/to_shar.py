@@ -21,9 +21,10 @@ from lhotse.utils import fastcopy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from local.failures import is_disk_full, told
-from local.manifest_lines import parse_cut, read_lines
-from local.progress import shown
+from local.lib.disk_space import is_disk_full
+from local.lib.errors import one_line_errors
+from local.lib.manifest_lines import parse_cut, read_lines
+from local.lib.progress import shown
 from zipformer.data.manifests import UNREADABLE, source_of
 
 SHARD = 1000  # cuts
@@ -117,7 +118,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with told(args.out_dir):
+    with one_line_errors(args.out_dir):
         for cuts in args.cuts:
             folder = args.out_dir / cuts.name.split(".")[0]
             fields = to_shar(cuts, folder, args.shard_size, args.num_jobs, args.audio)

@@ -14,7 +14,7 @@ import sentencepiece as spm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from local.failures import told
+from local.lib.errors import one_line_errors
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.data.tokenizer import SPECIAL_TOKENS, UNK_ID, Tokenizer
 
@@ -96,7 +96,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with told(args.out.parent):
+    with one_line_errors(args.out.parent):
         model, size = train_bpe(texts_of(args.cuts, args.text), args.vocab_size)
         if size < args.vocab_size and args.exact:
             raise ValueError(

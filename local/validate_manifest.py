@@ -16,8 +16,8 @@ from lhotse.cut import Cut
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
-from local.failures import told
-from local.skipped import read_skipped
+from local.lib.errors import one_line_errors
+from local.lib.skipped import read_skipped
 from zipformer.config import DataConfig
 from zipformer.data.filters import TrainingFilter, check_audio
 from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
@@ -203,7 +203,7 @@ def _validate(
 
 def main() -> None:
     args = parse_args()
-    with told(args.out or Path.cwd()):
+    with one_line_errors(args.out or Path.cwd()):
         summaries = validate_all(args)
         text = "\n".join([table(summaries), *left_out(args.skipped)])
         if args.out:

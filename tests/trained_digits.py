@@ -29,7 +29,7 @@ def trained() -> LoadedModel:
 
 def write_strings(folder: Path, count: int = 20) -> Path:
     """Manifest of strings of 3 to 8 digits, of takes that training never heard."""
-    command = [sys.executable, ROOT / "local/make_strings.py", "--words", WORDS]
+    command = [sys.executable, ROOT / "recipes/digits/make_strings.py", "--words", WORDS]
     command += ["--segments", ROOT / "recipes/digits/fsdd/segments.tsv", "--prefix", "digits"]
     command += ["--audio-dir", folder / "audio", "--out-dir", folder, "--length", "3-8"]
     command += ["--seed", "42", "--set", "test", "0-4", str(count)]

@@ -28,8 +28,8 @@ vocab_size=29
 seed=42
 num_jobs=2
 
-# shellcheck source-path=SCRIPTDIR/../.. source=local/stages.sh
-. "$root/local/stages.sh"
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
+. "$root/local/lib/stages.sh"
 parse_options "data_dir fsdd_dir num_train num_short num_dev num_test num_noise speed_factors vocab_size seed num_jobs" "$@"
 local=$root/local
 audio=$data_dir/audio
@@ -47,18 +47,18 @@ fi
 # The short strings are for training alone: they show early what a digit is.
 strings() { # train, short, dev, test, source...
   local options=("${@:5}" --words "$digits" --prefix digits --audio-dir "$audio" --out-dir "$raw")
-  python "$local/make_strings.py" "${options[@]}" --length 3-8 --seed "$seed" \
+  python "$recipe/make_strings.py" "${options[@]}" --length 3-8 --seed "$seed" \
     --set train 10-49 "$1" --set dev 5-9 "$3" --set test 0-4 "$4"
-  python "$local/make_strings.py" "${options[@]}" --length 1-2 --seed "$((seed + 1))" \
+  python "$recipe/make_strings.py" "${options[@]}" --length 1-2 --seed "$((seed + 1))" \
     --set train-short 10-49 "$2"
 }
 
 # Test strings over other people's test strings; for training, babble of the training strings alone.
 babble() {
-  python "$local/babble.py" mix --cuts "$raw/digits_cuts_test.jsonl.gz" \
+  python "$recipe/babble.py" mix --cuts "$raw/digits_cuts_test.jsonl.gz" \
     --talkers "$raw/digits_cuts_test.jsonl.gz" --snr 5 15 --seed "$seed" \
     --audio-dir "$audio/test-babble" --out "$raw/digits_cuts_test-babble.jsonl.gz"
-  python "$local/babble.py" noise --talkers "$raw/digits_cuts_train.jsonl.gz" \
+  python "$recipe/babble.py" noise --talkers "$raw/digits_cuts_train.jsonl.gz" \
     --count "$1" --seconds 10 --seed "$seed" --prefix digits-noise \
     --audio-dir "$audio/noise" --out "$raw/digits_cuts_noise.jsonl.gz"
 }

@@ -33,8 +33,8 @@ vocab_size=500 shar=false seed=42 max_bad_share=0.01
 num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 mirror=https://www.openslr.org
 
-# shellcheck source-path=SCRIPTDIR/../.. source=local/stages.sh
-. "$root/local/stages.sh"
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
+. "$root/local/lib/stages.sh"
 parse_options "data_dir corpus_dir musan_dir parts features speed_factors vocab_size shar num_jobs max_bad_share mirror seed" "$@"
 need_python
 one_of features precomputed on-the-fly
@@ -74,7 +74,7 @@ find_sets() {
 
 make_manifests() { # corpus, max bad share, parts...
   local wanted=("${@:3}")
-  python "$local/librispeech.py" --corpus-dir "$1" --out-dir "$manifests" --num-jobs "$num_jobs" \
+  python "$recipe/librispeech.py" --corpus-dir "$1" --out-dir "$manifests" --num-jobs "$num_jobs" \
     --max-bad-share "$2" --parts ${wanted[@]+"${wanted[@]}"}
 }
 

@@ -32,8 +32,8 @@ features=precomputed speed_factors=0.9,1.0,1.1
 vocab_size=200 seed=42 max_bad_share=0.01
 num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
-# shellcheck source-path=SCRIPTDIR/../.. source=local/stages.sh
-. "$root/local/stages.sh"
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
+. "$root/local/lib/stages.sh"
 parse_options "data_dir tsv audio_dir text_form split_by held_out features speed_factors vocab_size seed max_bad_share num_jobs" "$@"
 need_python
 one_of features precomputed on-the-fly
@@ -51,7 +51,7 @@ if in_turn 0; then
 fi
 
 make_manifests() { # checksum of the table, options
-  python "$local/tsv_corpus.py" "${@:2}" --out-dir "$manifests" --num-jobs "$num_jobs"
+  python "$recipe/tsv_corpus.py" "${@:2}" --out-dir "$manifests" --num-jobs "$num_jobs"
 }
 
 make_features() { # precomputed or on-the-fly, speed factors, seed

@@ -26,7 +26,7 @@ from lhotse.utils import fastcopy
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
 from local.compute_fbank import Settings, compute
-from local.feature_chunks import default_storage
+from local.lib.feature_chunks import default_storage
 from zipformer.data.features import make_extractor
 from zipformer.data.manifests import open_cuts
 

@@ -1,4 +1,4 @@
-"""A web server on this machine for the tests of downloads, which can be told to misbehave."""
+"""A web server on this machine for the tests of downloads, which can misbehave."""
 
 from __future__ import annotations
 

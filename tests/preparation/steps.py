@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from lhotse import CutSet
@@ -15,6 +16,13 @@ def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedPr
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, env=environment, cwd=cwd
     )
+
+
+def run_script(
+    script: str, *arguments: str | Path, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A script of this checkout, by its path in it."""
+    return run(sys.executable, ROOT / script, *arguments, cwd=cwd)
 
 
 def read(path: Path) -> list[MonoCut]:

@@ -1,22 +1,22 @@
-"""local/download.py and local/unpack.py: a step of data preparation."""
+"""local/download.py and local/lib/unpack.py: a step of data preparation."""
 
 import hashlib
 import io
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from preparation.file_server import FileServer, serving
-from preparation.steps import ROOT, run
+from preparation.steps import ROOT, run_script
 
 from local import download
 from local.download import Archive, Unreachable, fetch, prepare, read_archives
-from local.unpack import unpack
+from local.lib.unpack import unpack
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
 ARCHIVES = ROOT / "recipes" / "librispeech" / "archives.tsv"
+NO_SERVER = ("--table", ARCHIVES, "--mirror", "http://127.0.0.1:9")
 
 
 @pytest.fixture
@@ -119,10 +119,7 @@ def test_a_file_fetched_by_hand_is_verified_and_kept(server: FileServer, tmp_pat
 def test_without_a_network_it_says_what_to_fetch_by_hand_and_where_to_put_it(
     tmp_path: Path,
 ) -> None:
-    done = run(
-        *(sys.executable, ROOT / "local/download.py", "dev-clean", "musan", "--to", tmp_path),
-        *("--table", ARCHIVES, "--mirror", "http://127.0.0.1:9"),
-    )
+    done = run_script("local/download.py", "dev-clean", "musan", "--to", tmp_path, *NO_SERVER)
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot fetch http://127.0.0.1:9/resources/12/dev-clean")
     assert "Connection refused" in done.stderr
@@ -180,10 +177,10 @@ def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
         unpack(path, tmp_path / "out", "0")
 
 
-def test_too_small_a_disk_is_told_before_anything_is_fetched(
+def test_too_small_a_disk_is_an_error_before_anything_is_fetched(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local.failures.free_bytes", lambda folder: 1000)
+    monkeypatch.setattr("local.lib.disk_space.free_bytes", lambda folder: 1000)
     with pytest.raises(ValueError, match=r"takes about 0\.0 GB, but only 0\.0 GB are free"):
         fetch(offer(server, CONTENT), tmp_path)
     assert not (tmp_path / "some.tar.gz.part").exists()
@@ -199,9 +196,6 @@ def test_the_table_of_the_recipe_is_whole() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    done = run(
-        *(sys.executable, ROOT / "local/download.py", "dev-claen", "--to", tmp_path),
-        *("--table", ARCHIVES, "--mirror", "http://127.0.0.1:9"),
-    )
+    done = run_script("local/download.py", "dev-claen", "--to", tmp_path, *NO_SERVER)
     assert done.returncode == 1
     assert "dev-claen: not in" in done.stderr and "dev-clean, dev-other" in done.stderr

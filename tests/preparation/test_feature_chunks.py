@@ -1,4 +1,4 @@
-"""local/feature_chunks.py: what is done again, what is not, and what a full disk does."""
+"""local/lib/feature_chunks.py: what is done again, what is not, and what a full disk does."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lhotse import Recording
 from preparation.small_librispeech import ASSETS, audio_of
 from preparation.steps import ROOT, read
 
-from local import feature_chunks
 from local.compute_fbank import Settings, compute
-from local.feature_chunks import check_room, default_storage
+from local.lib import feature_chunks
+from local.lib.feature_chunks import check_room, default_storage
 
 
 @pytest.fixture
@@ -156,16 +156,16 @@ def test_the_room_that_features_take_is_estimated(tmp_path: Path, storage: str) 
     assert taken == pytest.approx(seconds * feature_chunks.BYTES_PER_SECOND[storage], rel=0.1)
 
 
-def test_too_small_a_disk_is_told_before_anything_is_computed(
+def test_too_small_a_disk_is_an_error_before_anything_is_computed(
     manifest: Path, extracted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local.failures.free_bytes", lambda folder: 10_000)
+    monkeypatch.setattr("local.lib.disk_space.free_bytes", lambda folder: 10_000)
     with pytest.raises(ValueError, match=r"takes about 0\.0 GB.*lilcom.*on the fly"):
         compute(settings(manifest))
     assert not extracted
 
 
-def test_the_room_for_all_sets_together_is_told_before_the_first(
+def test_the_room_for_all_sets_together_is_checked_before_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = []
@@ -174,7 +174,7 @@ def test_the_room_for_all_sets_together_is_told_before_the_first(
         out = tmp_path / "fbank" / manifest.name
         wanted.append(Settings(manifest, out, tmp_path / "fbank" / "feats" / name))
     seconds = 2 * feature_chunks.BYTES_PER_SECOND["numpy_files"]
-    monkeypatch.setattr("local.failures.free_bytes", lambda folder: 1.5 * seconds)
+    monkeypatch.setattr("local.lib.disk_space.free_bytes", lambda folder: 1.5 * seconds)
     with pytest.raises(ValueError, match="features of 0 hours as numpy_files takes"):
         check_room(wanted)
     compute(wanted[0])

@@ -1,12 +1,11 @@
 """local/noise_cuts.py: a step of data preparation."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from preparation.steps import ROOT, read, run
+from preparation.steps import read, run_script
 
 from local.noise_cuts import find_audio
 
@@ -24,10 +23,8 @@ def test_a_folder_of_noise_is_cut_into_pieces(tmp_path: Path) -> None:
     write_noise(musan / "noise" / "short.wav", 0.5)  # one, as it is
     (musan / "LICENSE").write_text("text")
     (musan / "noise" / "broken.wav").write_bytes(b"RIFF")
-    done = run(
-        *(sys.executable, ROOT / "local/noise_cuts.py", "--audio-dir", musan, "--seconds", "2"),
-        *("--prefix", "musan", "--out", tmp_path / "musan_cuts.jsonl.gz"),
-    )
+    options = ["--seconds", "2", "--prefix", "musan", "--out", tmp_path / "musan_cuts.jsonl.gz"]
+    done = run_script("local/noise_cuts.py", "--audio-dir", musan, *options)
     assert done.returncode == 0, done.stderr
     assert "left out 1: damaged audio: noise-broken" in done.stdout
     cuts = read(tmp_path / "musan_cuts.jsonl.gz")

@@ -1,4 +1,4 @@
-"""local/stages.sh: a step of data preparation that recipes share."""
+"""local/lib/stages.sh: a step of data preparation that recipes share."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ SCRIPT = """\
 set -euo pipefail
 data_dir={data}
 greeting=hello
-. {root}/local/stages.sh
+. {root}/local/lib/stages.sh
 parse_options "data_dir greeting" "$@"
 both() {{ echo "$1" >> {data}/log; {middle}; echo after >> {data}/log; }}
 stage 0 "greet" both "$greeting"
@@ -62,7 +62,7 @@ HELPERS = """\
 set -euo pipefail
 data_dir={data}
 mode=fast
-. {root}/local/stages.sh
+. {root}/local/lib/stages.sh
 parse_options "data_dir mode" "$@"
 need_python
 one_of mode fast slow

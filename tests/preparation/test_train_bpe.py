@@ -1,12 +1,11 @@
 """local/train_bpe.py: a step of data preparation that recipes share."""
 
-import sys
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 from data.small_corpus import WORDS
-from preparation.steps import ROOT, run
+from preparation.steps import run_script
 
 from local.train_bpe import train_bpe
 from zipformer.data.tokenizer import Tokenizer
@@ -46,10 +45,8 @@ def test_a_token_set_needs_text() -> None:
 
 def test_the_command_says_that_it_lowered_the_size(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("\n".join(texts()))
-    done = run(
-        *(sys.executable, ROOT / "local/train_bpe.py", "--text", tmp_path / "text"),
-        *("--vocab-size", "400", "--out", tmp_path / "lang/bpe.model"),
-    )
+    command = ["local/train_bpe.py", "--text", tmp_path / "text", "--vocab-size", "400"]
+    done = run_script(*command, "--out", tmp_path / "lang/bpe.model")
     assert done.returncode == 0, done.stderr
     assert "400 were asked for" in done.stdout
     assert Tokenizer(tmp_path / "lang/bpe.model").vocab_size < 400
@@ -57,10 +54,10 @@ def test_the_command_says_that_it_lowered_the_size(tmp_path: Path) -> None:
 
 def test_the_command_can_insist_on_the_size(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("\n".join(texts()))
-    command = (sys.executable, ROOT / "local/train_bpe.py", "--text", tmp_path / "text", "--exact")
-    done = run(*command, "--vocab-size", "400", "--out", tmp_path / "lang/bpe.model")
+    command = ("local/train_bpe.py", "--text", tmp_path / "text", "--exact")
+    done = run_script(*command, "--vocab-size", "400", "--out", tmp_path / "lang/bpe.model")
     assert done.returncode == 1
     assert not (tmp_path / "lang/bpe.model").exists()
     possible = done.stderr.split("--vocab-size ")[1].split()[0]
-    done = run(*command, "--vocab-size", possible, "--out", tmp_path / "lang/bpe.model")
+    done = run_script(*command, "--vocab-size", possible, "--out", tmp_path / "lang/bpe.model")
     assert done.returncode == 0, done.stderr

@@ -1,13 +1,12 @@
 """local/validate_manifest.py: a step of data preparation that recipes share."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 from data.small_corpus import make_cuts, make_tokenizer, write_cut, write_manifest
-from preparation.steps import ROOT, run
+from preparation.steps import run_script
 
-from local.skipped import Skipped, write_skipped
+from local.lib.skipped import Skipped, write_skipped
 from local.validate_manifest import left_out, table, validate
 from zipformer.config import DataConfig
 
@@ -46,11 +45,11 @@ def test_the_command_fails_on_problems(tmp_path: Path) -> None:
     cuts[0].supervisions[0].text = "ONE"
     manifest = write_manifest(tmp_path / "m.jsonl.gz", cuts)
     make_tokenizer(tmp_path)
-    command = (sys.executable, ROOT / "local/validate_manifest.py", manifest, "--bpe-model")
-    done = run(*command, tmp_path / "bpe.model")
+    command = ("local/validate_manifest.py", manifest, "--bpe-model")
+    done = run_script(*command, tmp_path / "bpe.model")
     assert done.returncode == 1
     assert "ERROR m: cut cut000" in done.stdout
-    missing = run(*command, tmp_path / "no.model")
+    missing = run_script(*command, tmp_path / "no.model")
     assert missing.returncode == 1
     assert "no.model not found" in missing.stderr and "Traceback" not in missing.stderr
 
@@ -60,13 +59,13 @@ def test_test_sets_may_hold_what_training_drops(tmp_path: Path) -> None:
     cuts[0].supervisions[0].text = "ONE"
     manifest = write_manifest(tmp_path / "m.jsonl.gz", cuts)
     make_tokenizer(tmp_path)
-    command = [sys.executable, ROOT / "local/validate_manifest.py", "--max-seconds", "2"]
+    command = ["local/validate_manifest.py", "--max-seconds", "2"]
     command += ["--bpe-model", tmp_path / "bpe.model", "--out", tmp_path / "summary.txt"]
-    assert run(*command, "--tests", manifest).returncode == 0
+    assert run_script(*command, "--tests", manifest).returncode == 0
     text = (tmp_path / "summary.txt").read_text()
     assert "m: training drops 2: longer than data.max_seconds" in text
     assert "m: 1 with characters that no token can write" in text
-    done = run(*command, manifest)
+    done = run_script(*command, manifest)
     assert done.returncode == 1
     assert "ERROR m: cut cut000" in done.stdout
     assert "ERROR m: 3 cuts, training would drop 2" in done.stdout

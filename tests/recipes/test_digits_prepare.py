@@ -11,8 +11,8 @@ import soundfile
 from lhotse import CutSet
 from lhotse.cut import MonoCut
 
-from local.make_strings import read_table
 from local.train_bpe import train_bpe
+from recipes.digits.make_strings import read_table
 from zipformer.config import DataConfig
 from zipformer.data.loader import TrainLoader, eval_batches
 from zipformer.data.tokenizer import Tokenizer

@@ -205,7 +205,7 @@ def test_too_little_text_of_a_training_part_is_an_error(tmp_path: Path) -> None:
         (("--stage", "3"), "run stage 1 first"),
     ],
 )
-def test_wrong_options_are_told(
+def test_wrong_options_are_named(
     corpus: Path, tmp_path: Path, options: tuple[str, str], message: str
 ) -> None:
     assert message in run(corpus, tmp_path / "data", *options, fails=True)

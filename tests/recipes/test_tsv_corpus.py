@@ -1,8 +1,8 @@
-"""local/tsv_corpus.py: a step of data preparation."""
+"""recipes/own_data/tsv_corpus.py: a table of audio files and texts becomes manifests."""
 
-import sys
 from collections import Counter
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -10,18 +10,23 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from preparation.small_librispeech import write_chapter
-from preparation.steps import ROOT, read, run
+from preparation.steps import read, run_script
 
-from local.audio_files import Utterance
 from local.compute_fbank import Settings, compute
-from local.skipped import read_skipped
-from local.tsv_corpus import SETS, hold_out, read_table
+from local.lib.audio_files import Utterance
+from local.lib.skipped import read_skipped
+from recipes.own_data.tsv_corpus import SETS, hold_out, read_table
 
 
 def table(folder: Path, *lines: str, header: str = "audio\ttext\tspeaker") -> Path:
     path = folder / "corpus.tsv"
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return path
+
+
+def prepared(tsv: Path, out: Path, *options: str) -> CompletedProcess[str]:
+    command = ["recipes/own_data/tsv_corpus.py", "--tsv", tsv, "--out-dir", out]
+    return run_script(*command, *options)
 
 
 def test_columns_go_by_their_names(tmp_path: Path) -> None:
@@ -105,14 +110,11 @@ def test_held_out_sets_have_about_the_share_asked_for() -> None:
     assert Counter(hold_out(one, 0.05, "speaker", 1).values())["train"] == 900
 
 
-def test_a_corpus_becomes_manifests_and_its_faults_are_told(tmp_path: Path) -> None:
+def test_a_corpus_becomes_manifests_and_its_faults_are_named(tmp_path: Path) -> None:
     chapter = write_chapter(tmp_path, "1", seconds=(0.3,) * 20)
     lines = [f"1/1/1-1-{i:04d}.flac\ttext {i}\tann" for i in range(22)]
     (chapter / "1-1-0003.flac").write_bytes(b"fLaC")
-    done = run(
-        *(sys.executable, ROOT / "local/tsv_corpus.py", "--tsv", table(tmp_path, *lines)),
-        *("--out-dir", tmp_path / "out", "--held-out", "0.2"),
-    )
+    done = prepared(table(tmp_path, *lines), tmp_path / "out", "--held-out", "0.2")
     assert done.returncode == 0, done.stderr
     assert "1 speakers: the sets are held apart by text" in done.stdout
     assert "left out 2: no audio file: 1-1-1-1-0020" in done.stdout
@@ -124,10 +126,7 @@ def test_a_corpus_becomes_manifests_and_its_faults_are_told(tmp_path: Path) -> N
 
 
 def test_mostly_bad_lines_are_an_error(tmp_path: Path) -> None:
-    done = run(
-        *(sys.executable, ROOT / "local/tsv_corpus.py", "--out-dir", tmp_path / "out"),
-        *("--tsv", table(tmp_path, "no.wav\tyes\tann")),
-    )
+    done = prepared(table(tmp_path, "no.wav\tyes\tann"), tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "corpus.tsv:2" in done.stderr
 
@@ -135,10 +134,7 @@ def test_mostly_bad_lines_are_an_error(tmp_path: Path) -> None:
 def test_a_set_without_utterances_is_an_error(tmp_path: Path) -> None:
     write_chapter(tmp_path, "1", seconds=(0.3,))
     path = table(tmp_path, "1/1/1-1-0000.flac\tyes\ttrain", header="audio\ttext\tsplit")
-    done = run(
-        *(sys.executable, ROOT / "local/tsv_corpus.py", "--tsv", path),
-        *("--out-dir", tmp_path / "out"),
-    )
+    done = prepared(path, tmp_path / "out")
     assert done.returncode == 1 and "no utterance for the set valid" in done.stderr
 
 
@@ -147,10 +143,7 @@ def test_of_two_channels_the_first_is_taken(tmp_path: Path) -> None:
     for index in range(3):
         soundfile.write(tmp_path / f"{index}.wav", np.stack([left, 0 * left], axis=1), 8000)
     path = table(tmp_path, *(f"{index}.wav\ttext {index}\tann" for index in range(3)))
-    done = run(
-        *(sys.executable, ROOT / "local/tsv_corpus.py", "--tsv", path),
-        *("--out-dir", tmp_path / "out"),
-    )
+    done = prepared(path, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     manifest = tmp_path / "out" / "own_cuts_train.jsonl.gz"
     (cut,) = read(manifest)

@@ -1,4 +1,4 @@
-"""local/make_strings.py: a step of data preparation that recipes share."""
+"""recipes/digits/make_strings.py: single recorded words become strings."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.make_strings import (
+from recipes.digits.make_strings import (
     Segment,
     Style,
     build_strings,
@@ -91,7 +91,7 @@ def test_strings_hold_their_words_at_the_times_of_the_alignment(
         assert loudness == pytest.approx(60, abs=2)
 
 
-def test_strings_hang_on_seed_and_prefix_alone(words: list[Segment], tmp_path: Path) -> None:
+def test_strings_depend_on_seed_and_prefix_alone(words: list[Segment], tmp_path: Path) -> None:
     def texts(folder: str, prefix: str, seed: int) -> list[str]:
         built = build_strings(words, 4, tmp_path / folder, prefix, Style(), seed)
         return [f"{c.supervisions[0].text} {c.duration} {c.load_audio().sum()}" for c in built]

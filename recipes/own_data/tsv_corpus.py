@@ -15,12 +15,12 @@ from pathlib import Path
 
 from lhotse import MonoCut
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
-from local.audio_files import Utterance, cut_of, decode_all
-from local.failures import told
-from local.manifest_lines import order, write_items
-from local.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
+from local.lib.audio_files import Utterance, cut_of, decode_all
+from local.lib.errors import one_line_errors
+from local.lib.manifest_lines import order, write_items
+from local.lib.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
 
 COLUMNS = {  # and the names that each may have
     "audio": ("audio", "path"),
@@ -252,7 +252,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with told(args.out_dir):
+    with one_line_errors(args.out_dir):
         prepare(args)
 
 

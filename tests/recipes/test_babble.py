@@ -1,4 +1,4 @@
-"""local/babble.py: a step of data preparation that recipes share."""
+"""recipes/digits/babble.py: other speakers under every string, or alone."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from data.small_corpus import make_cuts
 from lhotse import CutSet
 
-from local.babble import Talkers, add_babble, mix, noise
+from recipes.digits.babble import Talkers, add_babble, mix, noise
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_loud_mixture_is_scaled_as_a_whole() -> None:
     np.testing.assert_allclose(mixed / mixed[0], (speech + 0.9 * babble) / 1.8)
 
 
-def test_what_babble_a_cut_gets_does_not_hang_on_the_others(
+def test_what_babble_a_cut_gets_does_not_depend_on_the_others(
     talking: CutSet, tmp_path: Path
 ) -> None:
     talkers = Talkers(talking)

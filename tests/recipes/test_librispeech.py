@@ -1,6 +1,5 @@
-"""local/librispeech.py: a step of data preparation."""
+"""recipes/librispeech/librispeech.py: the manifests of a corpus in LibriSpeech's layout."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from preparation.small_librispeech import (
     write_chapter,
     write_part,
 )
-from preparation.steps import ROOT, read, run
+from preparation.steps import read, run_script
 
-from local.librispeech import corpus_folder, find_parts, prepare, read_part
-from local.skipped import read_skipped
+from local.lib.skipped import read_skipped
+from recipes.librispeech.librispeech import corpus_folder, find_parts, prepare, read_part
 
 
 def prepared(corpus: Path, out: Path, *parts: str) -> list[str]:
@@ -83,10 +82,8 @@ def test_parts_are_those_that_are_there(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(("folder", "message"), [("no", "not found"), (".", "holds no part")])
 def test_a_folder_without_the_corpus_is_refused(tmp_path: Path, folder: str, message: str) -> None:
-    done = run(
-        *(sys.executable, ROOT / "local/librispeech.py", "--corpus-dir", tmp_path / folder),
-        *("--out-dir", tmp_path / "out"),
-    )
+    options = ("--corpus-dir", tmp_path / folder, "--out-dir", tmp_path / "out")
+    done = run_script("recipes/librispeech/librispeech.py", *options)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and message in done.stderr
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from lhotse import MonoCut
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
-from local.audio_files import SUFFIXES, Utterance, cut_of, decode_all
-from local.failures import told
-from local.manifest_lines import write_items
-from local.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
+from local.lib.audio_files import SUFFIXES, Utterance, cut_of, decode_all
+from local.lib.errors import one_line_errors
+from local.lib.manifest_lines import write_items
+from local.lib.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
 
 PARTS = (
     *("train-clean-100", "train-clean-360", "train-other-500"),
@@ -243,7 +243,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with told(args.out_dir):
+    with one_line_errors(args.out_dir):
         args.out_dir.mkdir(parents=True, exist_ok=True)
         sets_file = args.out_dir / "sets.txt"
         sets_file.unlink(missing_ok=True)  # an earlier list is no longer true

@@ -22,10 +22,10 @@ from lhotse.cut import MonoCut
 from lhotse.features.io import FeaturesWriter, available_storage_backends, get_writer
 from lhotse.utils import fastcopy
 
-from local.failures import check_space
-from local.manifest_lines import line_of, order, parse_cut, read_lines, replacing
-from local.progress import Progress
-from local.skipped import Skipped, read_skipped, skipped_beside, write_skipped
+from local.lib.disk_space import check_space
+from local.lib.manifest_lines import line_of, order, parse_cut, read_lines, replacing
+from local.lib.progress import Progress
+from local.lib.skipped import Skipped, read_skipped, skipped_beside, write_skipped
 from zipformer.data.features import MIN_SAMPLES, make_extractor
 from zipformer.data.manifests import UNREADABLE, source_of
 

@@ -15,8 +15,8 @@ import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
-from local.progress import shown
-from local.skipped import Skipped
+from local.lib.progress import shown
+from local.lib.skipped import Skipped
 from zipformer.data.features import MIN_SAMPLES
 
 SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several

@@ -2,7 +2,7 @@
 # Stages of data preparation. A prepare.sh sources this file after `set -euo pipefail`:
 #
 #   data_dir=$recipe/data num_jobs=2             # options and their defaults
-#   . "$root/local/stages.sh"
+#   . "$root/local/lib/stages.sh"
 #   parse_options "data_dir num_jobs" "$@"       # --data-dir DIR --num-jobs N, and those below
 #   stage 0 "download" fetch_corpus "$corpus_dir"
 #   stage 1 "features" python local/compute_fbank.py --cuts ... --out ...
@@ -18,7 +18,7 @@ stage=0
 stop_stage=1000
 force=false
 
-repo_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+repo_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export PYTHONPATH="$repo_root${PYTHONPATH:+:$PYTHONPATH}"
 
 log() { printf '%s %s\n' "$(date '+%H:%M:%S')" "$*"; }

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from local.failures import check_space
-from local.progress import Progress
+from local.lib.disk_space import check_space
+from local.lib.progress import Progress
 
 
 def is_unpacked(folder: Path, md5: str) -> bool:
