@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zipformer import Context, ZipformerConfig
-from zipformer.context import parse_contexts
+from zipformer.context import (
+    FRAME_SECONDS,
+    OUTPUT_FRAME_SECONDS,
+    output_frames,
+    output_lengths,
+    parse_contexts,
+)
 
 STANDARD = ZipformerConfig.medium()
 
@@ -158,3 +165,20 @@ def test_encoder_that_is_not_causal_knows_only_the_full_context() -> None:
     config.check_context(Context.full())
     with pytest.raises(ValueError, match="causal"):
         config.check_context(Context(32, 128, 0))
+
+
+@pytest.mark.parametrize(
+    ("frames", "outputs"), [(0, 0), (6, 0), (8, 0), (9, 1), (12, 1), (13, 2), (99, 23)]
+)
+def test_outputs_of_so_many_frames(frames: int, outputs: int) -> None:
+    assert output_frames(frames) == outputs
+
+
+def test_many_lengths_are_counted_like_one() -> None:
+    lengths = torch.arange(200).view(4, 50)
+    counts = [[output_frames(n) for n in row] for row in lengths.tolist()]
+    assert output_lengths(lengths).tolist() == counts
+
+
+def test_seconds_are_the_decimal_numbers_to_the_last_bit() -> None:
+    assert (FRAME_SECONDS, OUTPUT_FRAME_SECONDS) == (0.01, 0.04)

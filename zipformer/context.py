@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 FRAME_MS = 10
+FRAME_SECONDS = FRAME_MS / 1000
+FRAMES_PER_OUTPUT = 4  # an encoder returns one output frame for so many
+OUTPUT_FRAME_SECONDS = FRAMES_PER_OUTPUT * FRAME_MS / 1000
 FRONTEND_LOOKAHEAD = 13  # frames that the convolutional frontend needs beyond those it returns
 UNLIMITED = -1
 
@@ -147,6 +153,28 @@ class Context:
                 f"context {self}: left {self.left} is shorter than the {min_left} frames that the "
                 f"convolutions reach back; nearest allowed: {lowest}"
             )
+
+
+def output_frames(frames: int) -> int:
+    """Output frames (25 Hz) that an encoder makes of so many frames, never negative.
+
+    The frontend halves their number and loses 7 at the edges; its frames are halved again.
+    """
+    return (max(0, frames - 7) // 2 + 1) // 2
+
+
+def frontend_lengths(lengths: Tensor) -> Tensor:
+    """Frames at 50 Hz that the frontend makes of each of (...) frames, never negative."""
+    return torch.div(lengths - 7, 2, rounding_mode="floor").clamp(min=0)
+
+
+def output_lengths(lengths: Tensor) -> Tensor:
+    """``output_frames`` of each of (...) frames.
+
+    A function of its own, not a case of that one: exports trace sizes as tensors, and would have
+    this arithmetic in their graphs wherever a size is meant.
+    """
+    return torch.div(frontend_lengths(lengths) + 1, 2, rounding_mode="floor")
 
 
 def parse_contexts(text: str | Sequence[str]) -> list[Context]:

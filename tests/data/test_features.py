@@ -5,7 +5,7 @@ import pytest
 import torch
 from tolerances import ROUNDING
 
-from zipformer.data.features import extract, output_frames
+from zipformer.data.features import extract
 
 
 def mel(frequency: np.ndarray | float) -> np.ndarray:
@@ -69,13 +69,6 @@ def test_arrays_and_tensors_with_or_without_a_channel_axis_give_the_same() -> No
 def test_two_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="one channel"):
         extract(torch.randn(2, 4000))
-
-
-@pytest.mark.parametrize(
-    ("frames", "outputs"), [(0, 0), (8, 0), (9, 1), (12, 1), (13, 2), (99, 23)]
-)
-def test_output_frames_are_those_of_the_frontend(frames: int, outputs: int) -> None:
-    assert output_frames(frames) == outputs
 
 
 def test_nothing_needs_torchaudio() -> None:

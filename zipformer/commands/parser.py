@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from zipformer.config.schema import suggest
+from zipformer.config.reading import suggest
 
 
 class VerbParser(ArgumentParser):

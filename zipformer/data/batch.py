@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zipformer.data.features import FRAME_SECONDS
+from zipformer.context import FRAME_SECONDS
 
 
 @dataclass

@@ -9,9 +9,8 @@ import torch
 from lhotse import Fbank, FbankConfig
 from torch import Tensor
 
-from zipformer.context import FRAME_MS
+from zipformer.context import FRAME_SECONDS
 
-FRAME_SECONDS = FRAME_MS / 1000
 MIN_SAMPLES = 200  # lhotse's extractor mirrors the ends of the audio, and fails below about 160
 
 
@@ -73,8 +72,3 @@ def extract(
     padded = torch.nn.functional.pad(wave, (0, MIN_SAMPLES - wave.numel()))
     frames = round(wave.numel() / (sample_rate * FRAME_SECONDS))
     return extractor.extract(padded, sample_rate)[: max(frames, 1)]
-
-
-def output_frames(num_frames: int) -> int:
-    """Encoder outputs (25 Hz) of ``num_frames`` feature frames."""
-    return max(((num_frames - 7) // 2 + 1) // 2, 0)

@@ -8,8 +8,9 @@ from lhotse import Fbank
 from lhotse.cut import Cut
 
 from zipformer.config import DataConfig
+from zipformer.context import FRAME_SECONDS, output_frames
 from zipformer.data.audio import check_one_channel, check_sample_rate
-from zipformer.data.features import FRAME_SECONDS, MIN_SAMPLES, output_frames
+from zipformer.data.features import MIN_SAMPLES
 from zipformer.data.manifests import text_of
 from zipformer.data.tokenizer import Tokenizer
 

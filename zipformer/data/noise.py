@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from lhotse.cut import Cut
 
+from zipformer.context import FRAME_SECONDS
 from zipformer.data.audio import check_one_channel
-from zipformer.data.features import FRAME_SECONDS
 from zipformer.data.manifests import open_cuts
 from zipformer.data.seeds import integer, uniform
 

@@ -89,11 +89,6 @@ class Frontend(nn.Module):
         self.out_norm = make_norm(config.choices.norm, config.frontend_dim)
         self.dropout = SharedDropout(ScheduledFloat((0.0, 0.3), (20000.0, 0.1), default=0.0))
 
-    @staticmethod
-    def output_lengths(lengths: Tensor) -> Tensor:
-        """Frames at 50 Hz from feature frames, never negative."""
-        return torch.div(lengths - 7, 2, rounding_mode="floor").clamp(min=0)
-
     def initial_state(self, batch_size: int) -> Tensor:
         """(B, C, 3, F) of zeros: what comes before an utterance."""
         weight = self.conv3.weight

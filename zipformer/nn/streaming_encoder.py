@@ -19,7 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipformer.context import FRONTEND_LOOKAHEAD, Context
+from zipformer.context import (
+    FRONTEND_LOOKAHEAD,
+    Context,
+    frontend_lengths,
+    output_frames,
+    output_lengths,
+)
 from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.frontend import Frontend
 from zipformer.nn.layout import Layout
@@ -75,7 +81,7 @@ class StreamingEncoder(nn.Module, ABC):
     @staticmethod
     def output_lengths(lengths: Tensor) -> Tensor:
         """Output frames (25 Hz) from feature frames: ((T - 7) // 2 + 1) // 2, never negative."""
-        return torch.div(Frontend.output_lengths(lengths) + 1, 2, rounding_mode="floor")
+        return output_lengths(lengths)
 
     def forward(
         self,
@@ -107,9 +113,9 @@ class StreamingEncoder(nn.Module, ABC):
             raise ValueError(f"right_mode {right_mode!r}: choose 'windowed' or 'masked'")
         self._check_features(features, lengths)
         out_lengths = self.output_lengths(lengths)
-        num_out = (max(0, features.shape[1] - 7) // 2 + 1) // 2
+        num_out = output_frames(features.shape[1])
         x, _ = self.frontend(self._at_least_one_output(features), lengths)
-        frames = Frontend.output_lengths(lengths)
+        frames = frontend_lengths(lengths)
         layout = Layout.of_utterance(frames, x.shape[1], context, right_mode == "windowed")
         x, _ = self._encode(layout.fold(x), layout, [self.layer_state()] * self.num_layers)
         return layout.at(2).unfold(x, num_out), out_lengths
@@ -181,10 +187,10 @@ class StreamingEncoder(nn.Module, ABC):
         """
         self._check_stream(context)
         self._check_features(features, lengths)
-        num_out = (max(0, features.shape[1] - 7) // 2 + 1) // 2
+        num_out = output_frames(features.shape[1])
         x, _ = self.frontend(self._at_least_one_output(features), lengths, state.frontend)
         windows = -(-x.shape[1] // (context.chunk // 2))
-        frames = Frontend.output_lengths(lengths)
+        frames = frontend_lengths(lengths)
         layout = Layout.of_stream(frames, windows, context, state.processed)
         x, _ = self._encode(layout.fold(x), layout, state.layers)
         return layout.at(2).unfold(x, num_out), self.output_lengths(lengths)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from lhotse.cut import Cut
 
-FRAME_SECONDS = 0.01
+from zipformer.context import FRAME_SECONDS
+
 DROP_DB = 35.0  # what is so much softer than the loudest speech is none
 NOISE_DB = 6.0  # speech stands out from the noise by so much
 LEAST_DB = 15.0  # but what is nearly as loud as the loudest is speech, whatever the noise

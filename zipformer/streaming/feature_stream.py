@@ -15,7 +15,8 @@ import torch
 from lhotse import Fbank
 from torch import Tensor
 
-from zipformer.data.features import FRAME_SECONDS, extract, make_extractor
+from zipformer.context import FRAME_SECONDS
+from zipformer.data.features import extract, make_extractor
 
 
 class FeatureStream:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from zipformer.context import FRAMES_PER_OUTPUT
 from zipformer.nn.encoder_config import EncoderConfig
-
-FRAMES = 4  # of 10 ms in one frame of these encoders
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class BaselineConfig(EncoderConfig):
     @property
     def context_unit(self) -> int:
         """Frames of 10 ms that chunk, left and right must be multiples of."""
-        return FRAMES
+        return FRAMES_PER_OUTPUT
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class ConformerConfig(_AttentionConfig):
     @property
     def min_left(self) -> int:
         """Fewest frames of left context: as far as the convolution reaches back."""
-        return FRAMES * (self.kernel // 2)
+        return FRAMES_PER_OUTPUT * (self.kernel // 2)
 
 
 def _contextnet_channels(width: float) -> tuple[int, ...]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from zipformer.context import Context
+from zipformer.context import FRAMES_PER_OUTPUT, Context
 from zipformer.nn.baselines.attention import RelativeAttention
 from zipformer.nn.baselines.attention_encoder import AttentionEncoder
-from zipformer.nn.baselines.config import FRAMES, ConformerConfig
+from zipformer.nn.baselines.config import ConformerConfig
 from zipformer.nn.baselines.convolution import ConformerConvolution
 from zipformer.nn.baselines.feedforward import SwishFeedForward
 from zipformer.nn.baselines.norm import ModeNorm
@@ -75,7 +75,7 @@ class Conformer(AttentionEncoder):
         """Keys and values of the left context, and what the convolution needs."""
         dim = self.config.dim
         layer: dict[str, tuple[int, ...]] = {
-            "seen": (context.left // FRAMES, 2 * dim),
+            "seen": (context.left // FRAMES_PER_OUTPUT, 2 * dim),
             "conv": (self.config.kernel // 2, dim),
         }
         return [layer] * self.num_layers

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zipformer.context import Context
+from zipformer.context import FRAMES_PER_OUTPUT, Context
 from zipformer.nn.baselines.attention import RelativeAttention
 from zipformer.nn.baselines.attention_encoder import AttentionEncoder
-from zipformer.nn.baselines.config import FRAMES, TransformerConfig
+from zipformer.nn.baselines.config import TransformerConfig
 from zipformer.nn.baselines.feedforward import SwishFeedForward
 from zipformer.nn.baselines.norm import ModeNorm
 from zipformer.nn.layout import Layout
@@ -69,7 +69,8 @@ class Transformer(AttentionEncoder):
 
     def state_shapes(self, context: Context) -> list[dict[str, tuple[int, ...]]]:
         """Keys and values of the left context."""
-        return [{"seen": (context.left // FRAMES, 2 * self.config.dim)}] * self.num_layers
+        seen = (context.left // FRAMES_PER_OUTPUT, 2 * self.config.dim)
+        return [{"seen": seen}] * self.num_layers
 
     def _encode(self, x: Tensor, layout: Layout, states: Sequence[Any]) -> tuple[Tensor, list[Any]]:
         """(B, K, W, D) at 50 Hz -> (B, K, W, D) at 25 Hz, and the new states."""
