@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from zipformer.commands import options
-from zipformer.commands.errors import one_line_errors
 from zipformer.commands.options import (
     add_model_options,
     load,
@@ -48,17 +47,6 @@ def test_modes_and_truth_values_are_read_strictly() -> None:
         parse_modes("mask")
     with pytest.raises(ArgumentTypeError, match="true or false"):
         parse_bool("maybe")
-
-
-@pytest.mark.parametrize("error", [ValueError("bad"), FileNotFoundError("bad"), MemoryError("bad")])
-def test_errors_that_a_user_can_mend_are_one_line(error: Exception) -> None:
-    with pytest.raises(SystemExit, match="^error: bad$"), one_line_errors():
-        raise error
-
-
-def test_other_errors_keep_their_traceback() -> None:
-    with pytest.raises(RuntimeError), one_line_errors():
-        raise RuntimeError("a bug")
 
 
 def parsed(*words: str) -> Namespace:

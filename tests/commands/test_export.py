@@ -1,20 +1,16 @@
-"""export.py as a user runs it."""
+"""Exporting as a user does."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands.calling import Caller, script
 from tiny_run import tiny_run, write_cuts
 
 from zipformer.checkpoint.files import save, sha256
 from zipformer.config.toml import to_dict
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "export.py"
 
 
 @pytest.fixture(scope="module")
@@ -34,24 +30,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return loaded.path
 
 
-def export(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-
-
 @pytest.mark.slow
 def test_it_writes_checks_and_scores_all_that_is_asked_for(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     sizes = ("--chunk", 32, "--left", 128, "--right", 32)
-    done = export(checkpoint, *sizes, "--int8", "--offline", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = script("export", checkpoint, *sizes, "--int8", "--offline", cwd=tmp_path)
+    assert done.status == 0, done.stderr
     assert "right context 32 was never trained" in done.stderr
     assert done.stderr.count("WARNING") == 1
     assert done.stdout.count("same tokens in 2 of 2") == 2
@@ -69,7 +54,7 @@ def test_it_writes_checks_and_scores_all_that_is_asked_for(
 
 @pytest.mark.slow
 def test_without_test_audio_it_says_that_it_compared_noise(
-    checkpoint: Path, tmp_path: Path
+    call: Caller, checkpoint: Path, tmp_path: Path
 ) -> None:
     away = tmp_path / "elsewhere"
     away.mkdir()
@@ -77,28 +62,27 @@ def test_without_test_audio_it_says_that_it_compared_noise(
     content["config"]["data"]["test"] = {"clean": str(away / "not_here.jsonl.gz")}
     save(away / "model.pt", content)
     (away / "bpe.model").write_bytes((checkpoint.parent / "bpe.model").read_bytes())
-    done = export(away / "model.pt", "--chunk", 32, "--left", 128, "--out", "o", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    asked = (away / "model.pt", "--chunk", 32, "--left", 128)
+    done = call("export", *asked, "--out", "o", cwd=tmp_path)
+    assert done.status == 0, done.stderr
     assert "on noise, as there is no test audio at hand" in done.stdout
     assert "WER" not in done.stdout and (tmp_path / "o" / "encoder.onnx").is_file()
-    missing = export(
-        away / "model.pt", "--chunk", 32, "--left", 128, "--sets", "a=b.jsonl.gz", cwd=tmp_path
-    )
-    assert missing.returncode == 1 and "b.jsonl.gz not found" in missing.stderr
+    missing = call("export", *asked, "--sets", "a=b.jsonl.gz", cwd=tmp_path)
+    assert missing.status == 1 and "b.jsonl.gz not found" in missing.stderr
 
 
 @pytest.mark.slow
-def test_what_cannot_be_is_one_line(checkpoint: Path, tmp_path: Path) -> None:
-    done = export(checkpoint, cwd=tmp_path)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+def test_what_cannot_be_is_one_line(call: Caller, checkpoint: Path, tmp_path: Path) -> None:
+    done = call("export", checkpoint, cwd=tmp_path)
+    assert done.status == 1 and "Traceback" not in done.stderr
     assert "the full context cannot stream" in done.stderr and "--offline" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_a_checkpoint_is_written_without_what_training_needs(
-    checkpoint: Path, tmp_path: Path
+    call: Caller, checkpoint: Path, tmp_path: Path
 ) -> None:
-    done = export(checkpoint, "--format", "checkpoint", "--out", "small", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = call("export", checkpoint, "--format", "checkpoint", "--out", "small", cwd=tmp_path)
+    assert done.status == 0, done.stderr
     assert done.stdout.strip() == "small/model.pt" and (tmp_path / "small/bpe.model").is_file()

@@ -1,0 +1,47 @@
+"""What a user can mend is one line; everything else keeps its traceback."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from zipformer.commands.errors import one_line_errors
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("bad"),
+        FileNotFoundError("bad"),
+        NotADirectoryError("bad"),
+        PermissionError("bad"),
+        MemoryError("bad"),
+        ImportError("bad"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_that_a_user_can_mend_are_one_line(error: Exception) -> None:
+    with pytest.raises(SystemExit, match="^error: bad$"), one_line_errors():
+        raise error
+
+
+def test_an_error_without_words_is_named() -> None:
+    with pytest.raises(SystemExit, match="^error: MemoryError$"), one_line_errors():
+        raise MemoryError
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError), one_line_errors():
+        raise RuntimeError("a bug")
+
+
+def test_a_command_can_name_errors_of_its_own() -> None:
+    with pytest.raises(SystemExit, match="^error: bad$"), one_line_errors(RuntimeError):
+        raise RuntimeError("bad")
+
+
+@pytest.mark.parametrize("module", ["zipformer.no_such_module", "no_such_package"])
+def test_a_broken_import_of_ours_keeps_its_traceback(module: str) -> None:
+    with pytest.raises(ModuleNotFoundError), one_line_errors():
+        importlib.import_module(module)

@@ -1,0 +1,108 @@
+"""Serving, load tests and latencies as a user has them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from commands.calling import ENVIRONMENT, SCRIPTS, Caller
+from lhotse import CutSet
+from tiny_run import tiny_run, write_cuts, write_epochs
+from trained_digits import CHECKPOINT, read_strings, write_strings
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with one epoch, and with ``clips.jsonl.gz`` to say to its server."""
+    folder = tmp_path_factory.mktemp("exp") / "tiny"
+    folder.mkdir()
+    write_epochs(folder, tiny_run(folder), 1)
+    write_cuts(folder, "clips", ["one two", "three", "nine nine"])
+    return folder
+
+
+@contextmanager
+def served(run: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a server, and its process; what it says first is checked."""
+    command = [sys.executable, SCRIPTS / "serve.py", run, "--port", 0, "--right", 64]
+    server = subprocess.Popen(
+        [str(c) for c in command], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    try:
+        assert server.stdout is not None
+        assert "chunk 32 (320 ms), left 128 (1280 ms), right 64" in server.stdout.readline()
+        line = server.stdout.readline()
+        assert line.startswith("listening on ws://127.0.0.1:")
+        yield line.split()[-1], server
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+def ends_in_order(server: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Whether a signal ends a server without an error and without another word."""
+    server.send_signal(number)
+    assert server.stdout is not None
+    return server.wait(timeout=60) == 0 and server.stdout.read() == ""
+
+
+def test_a_server_hears_a_load_test_and_ends_at_a_signal(
+    call: Caller, run: Path, tmp_path: Path
+) -> None:
+    with served(run) as (uri, server):
+        options = ("--audio", run / "clips.jsonl.gz", "--concurrency", 1, 4, "--calls", 6)
+        options += ("--pace", "fast", "--label", "right 64", "--out", ".")
+        done = call("loadtest", uri, *options, cwd=tmp_path)
+        assert ends_in_order(server, signal.SIGTERM)
+    assert done.status == 0, done.stderr
+    assert "| right 64 | 1             | fast" in done.stdout
+    levels = json.loads((tmp_path / "loadtest.json").read_text())
+    assert [level["concurrency"] for level in levels] == [1, 4]
+    assert all(level["words_lost"] == level["failed"] == 0 for level in levels)
+    assert (tmp_path / "loadtest.svg").exists() and (tmp_path / "loadtest.csv").exists()
+
+
+def test_a_server_ends_at_the_keyboard_too(run: Path) -> None:
+    with served(run) as (_, server):
+        assert ends_in_order(server, signal.SIGINT)
+
+
+def test_latency_prints_a_table(call: Caller, tmp_path: Path) -> None:
+    string = read_strings(write_strings(tmp_path, 1))[0]
+    end = string.truncate(offset=string.duration - 1.2)  # heard at the pace of speech, so short
+    CutSet.from_cuts([end]).to_file(tmp_path / "end.jsonl")
+    options = ("--contexts", "32/256/0 32/256/64", "--sets", "mine=end.jsonl", "--live")
+    options += ("--calls", "1", "--json", "latency.json")
+    done = call("latency", CHECKPOINT, *options, cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    assert "| mine | 32/256/64        | 1090 " in done.stdout
+    rows = json.loads((tmp_path / "latency.json").read_text())
+    assert [row["look_ahead"] for row in rows] == [450, 1090]
+    assert all(row["counted"] == 1 for row in rows)
+    assert all(row["emission"]["p50"] <= row["final"]["p50"] for row in rows)
+    assert all(row["server"]["p50"] > 0 and row["rtf"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "arguments,reason",
+    [
+        (("--chunk", -1), "a stream needs a finite chunk"),
+        (("--chunk", 32, "--port", 70_000), "cannot listen on 127.0.0.1"),
+    ],
+    ids=["full context", "no such port"],
+)
+def test_what_cannot_be_served_is_one_line(
+    call: Caller, run: Path, tmp_path: Path, arguments: tuple[object, ...], reason: str
+) -> None:
+    done = call("serve", run, *arguments, cwd=tmp_path)
+    assert done.status == 1 and reason in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
