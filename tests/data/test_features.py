@@ -53,7 +53,7 @@ def test_silence_lies_on_the_floor() -> None:
     torch.testing.assert_close(extract(torch.zeros(1600)), torch.full((10, 80), floor))
 
 
-def test_frames_do_not_hang_on_audio_further_away_than_their_window() -> None:
+def test_frames_do_not_depend_on_audio_further_away_than_their_window() -> None:
     samples = 0.1 * torch.randn(16000)
     whole, part = extract(samples), extract(samples[:8000])
     torch.testing.assert_close(whole[:48], part[:48], atol=ROUNDING, rtol=0)

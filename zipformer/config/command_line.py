@@ -23,10 +23,10 @@ from zipformer.config.reading import (
 from zipformer.config.schema import (
     KIND,
     ConfigError,
-    choices,
     inner_type,
     is_optional,
     leaves,
+    sections_with_kinds,
     show_type,
 )
 from zipformer.config.toml import plain, to_toml, toml_value
@@ -114,8 +114,8 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _choose_kinds(values: dict[str, Any], pairs: Sequence[tuple[str, list[str]]]) -> None:
-    """Writes kinds of the command line into the TOML's table: which keys it may have depends."""
-    kinds = {f"{section}.{KIND}": section for section in choices()}
+    """Writes kinds of the command line into the TOML's table: they decide which keys fit."""
+    kinds = {f"{section}.{KIND}": section for section in sections_with_kinds()}
     for key, words in pairs:
         section = kinds.get(key.replace("-", "_"))
         if section is not None and isinstance(values.setdefault(section, {}), dict):
@@ -185,8 +185,8 @@ def _key_lines(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _list_keys() -> str:
     lines = ["keys (leave out the section where the name is unique):", *_key_lines({})]
-    for section, choice in choices().items():
-        for kind in list(choice)[1:]:
+    for section, kinds in sections_with_kinds().items():
+        for kind in list(kinds)[1:]:
             lines.append(f"keys of {section} with --{section}.{KIND} {kind}:")
             found = _key_lines({section: {KIND: kind}})
             lines += [line for line in found if line.startswith(f"  --{section}.")]

@@ -15,12 +15,12 @@ from zipformer.config import RunConfig
 from zipformer.config.schema import (
     PRESET,
     ConfigError,
-    choices,
     inner_type,
     is_optional,
     keys_of,
     leaves,
     section_type,
+    sections_with_kinds,
     show_type,
 )
 from zipformer.nn.zipformer.config import BlockName
@@ -66,7 +66,7 @@ def check_table(cls: type, values: Mapping[str, Any], where: str) -> dict[str, A
     for written, value in values.items():
         key = written.replace("-", "_")
         if key in found:
-            raise ConfigError(f"{where}: {key!r} stands there twice, with - and with _")
+            raise ConfigError(f"{where}: {key!r} is there twice, with - and with _")
         if key not in keys:
             raise UnknownKeyError(f"{where}: unknown key {written!r}{_where_it_is(cls, key)}")
         found[key] = convert(keys[key], value, f"{where}: {key}")
@@ -169,9 +169,9 @@ def suggest(key: str, known: Sequence[str]) -> str:
 
 def _where_it_is(cls: type, key: str) -> str:
     """The end of a message about a key that a section does not have."""
-    for choice in choices().values():
-        own = [name for name, member in choice.items() if member is cls]
-        others = [repr(name) for name, member in choice.items() if key in keys_of(member)]
+    for kinds in sections_with_kinds().values():
+        own = [name for name, member in kinds.items() if member is cls]
+        others = [repr(name) for name, member in kinds.items() if key in keys_of(member)]
         if own and others:
             return f": kind {own[0]!r} has no such key, kind {' or '.join(others)} has"
     elsewhere = [name for name, _, _ in leaves() if name.rsplit(".", 1)[-1] == key]

@@ -41,7 +41,7 @@ def inner_type(field_type: Any) -> Any:
     return next(a for a in get_args(field_type) if a is not type(None))
 
 
-def variants(field_type: Any) -> dict[str, type]:
+def kinds_of(field_type: Any) -> dict[str, type]:
     """The dataclasses that a type is one of, by their ``kind``; none if it is no such choice."""
     members = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else ()
     if not members or not all(is_dataclass(member) for member in members):
@@ -78,27 +78,27 @@ def section_type(field_type: Any, values: Any, where: str) -> type | None:
 
     Args:
         field_type: The type of the field.
-        values: What is known of the section's table; its ``kind`` decides if there is a choice,
-            which is the first one without.
-        where: For the message.
+        values: What is known of the section's table. Its ``kind`` decides where there are several;
+            without one the first is meant.
+        where: The section's place, for messages.
 
     Raises:
-        ConfigError: On a kind that there is not.
+        ConfigError: On an unknown kind.
     """
-    choice = variants(field_type)
-    if not choice:
+    kinds = kinds_of(field_type)
+    if not kinds:
         return field_type if isinstance(field_type, type) and is_dataclass(field_type) else None
-    first = next(iter(choice))
+    first = next(iter(kinds))
     name = values.get(KIND, first) if isinstance(values, Mapping) else first
-    if not isinstance(name, str) or name not in choice:
-        raise ConfigError(f"{where}: {KIND} {name!r} is none of {', '.join(choice)}")
-    return choice[name]
+    if not isinstance(name, str) or name not in kinds:
+        raise ConfigError(f"{where}: {KIND} {name!r} is none of {', '.join(kinds)}")
+    return kinds[name]
 
 
-def choices() -> dict[str, dict[str, type]]:
+def sections_with_kinds() -> dict[str, dict[str, type]]:
     """The sections that may be one of several dataclasses, with these by their kind."""
-    found = {name: variants(field_type) for name, field_type in keys_of(RunConfig).items()}
-    return {name: choice for name, choice in found.items() if choice}
+    found = {name: kinds_of(field_type) for name, field_type in keys_of(RunConfig).items()}
+    return {name: kinds for name, kinds in found.items() if kinds}
 
 
 def leaves(
@@ -118,9 +118,9 @@ def leaves(
     for name, field_type in keys_of(cls).items():
         key, inner = prefix + name, values.get(name, {})
         if section := section_type(field_type, inner, key):
-            choice = tuple(variants(field_type))
+            kinds = tuple(kinds_of(field_type))
             for leaf, leaf_type, default in leaves(section, f"{key}.", inner):
-                chooses = choice and leaf == f"{key}.{KIND}"
-                yield leaf, Literal[choice] if chooses else leaf_type, default
+                chooses = kinds and leaf == f"{key}.{KIND}"
+                yield leaf, Literal[kinds] if chooses else leaf_type, default
         else:
             yield key, field_type, defaults.get(name)

@@ -1,6 +1,7 @@
 """Every knob of a run, as frozen dataclasses: one class for each section of a recipe's TOML.
 
-What an encoder may be set to stands in ``nn`` beside it, what a training method may in ``method``.
+The settings of encoders are in ``zipformer.nn``, beside each encoder; those of training methods in
+``zipformer.config.method``.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """The optimizer, and Eden."""
+    """The optimizer, and its learning-rate schedule, Eden."""
 
     kind: Literal["scaled_adam", "adam"] = "scaled_adam"
     base_lr: float = 0.045  # relative change per step with scaled_adam; adam wants about 0.001
@@ -83,7 +84,7 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """The clock of dropout and skip rates."""
+    """The clock that dropout rates, skip rates and regularizers follow."""
 
     ref_seconds: float = 600.0  # audio seconds that count as one batch of the published schedules
 

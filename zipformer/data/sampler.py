@@ -49,7 +49,7 @@ class Share:
 
 
 class TrainingSampler:
-    """Batches of similar durations in a random order that hangs on (seed, epoch) alone.
+    """Batches of similar durations in a random order that depends on (seed, epoch) alone.
 
     Manifests are read lazily through a buffer of ``bucket_buffer`` cuts; several are interleaved,
     each in proportion to its size. All batches of a step come from one bucket, so that no process

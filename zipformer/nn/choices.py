@@ -23,7 +23,7 @@ Activation = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Choices:
-    """The published model, or what is other than there.
+    """What modules are made of; the defaults are the published model.
 
     Args:
         nonlin_attention: Whether layers have a ``NonlinAttention``.
@@ -42,10 +42,10 @@ class Choices:
 
     @property
     def wide(self) -> Activation:
-        """Of feed-forward modules and of the ConvNeXt, between a wide and a narrow projection."""
+        """The activation between two projections: feed-forward modules, ConvNeXt."""
         return ops.swoosh_l if self.activation == "swoosh" else self.convolution
 
     @property
     def convolution(self) -> Activation:
-        """Behind convolutions."""
+        """The activation after convolutions."""
         return F.silu if self.activation == "swish" else ops.swoosh_r

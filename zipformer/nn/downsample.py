@@ -47,7 +47,7 @@ class SameRate(nn.Module):
 
 
 def _repeat_last_frame(x: Tensor, layout: Layout, lengths: Tensor) -> Tensor:
-    """Overwrites what lies behind each utterance's end with its last frame inside the window."""
+    """Overwrites what lies after each utterance's end with its last frame inside the window."""
     starts = layout.chunk * torch.arange(layout.num_windows, device=x.device)
     lengths = lengths[:, None] - starts  # (B, K) valid frames of each window
     last = (lengths - 1).clamp(0, x.shape[2] - 1)[..., None, None]

@@ -23,7 +23,7 @@ REACH = 3  # frames that the 7x7 convolution of the ConvNeXt block reaches to ei
 
 
 class ConvNeXt(nn.Module):
-    """A residual block: 7x7 depthwise convolution, then a pointwise bottleneck turned inside out.
+    """A residual block: 7x7 depthwise convolution, then a pointwise inverted bottleneck.
 
     Args:
         channels: C.
@@ -119,8 +119,8 @@ class Frontend(nn.Module):
         valid = self._valid(x, lengths, 7, 2)
         x = x if valid is None else x * valid
         before = self.initial_state(x.shape[0]).to(x.dtype) if state is None else state
-        behind = [] if chunk is not None else [torch.zeros_like(before)]
-        x = torch.cat([before, x, *behind], dim=2)
+        after = [] if chunk is not None else [torch.zeros_like(before)]
+        x = torch.cat([before, x, *after], dim=2)
         new_state = before if chunk is None else x[:, :, chunk : chunk + REACH]
         valid = None if valid is None else valid[:, 0, : x.shape[2] - 2 * REACH]  # (B, N, 1)
         x = self.convnext(x, None if valid is None else valid.unsqueeze(-1)).flatten(2)
@@ -144,7 +144,7 @@ class Frontend(nn.Module):
 
     @staticmethod
     def _valid(x: Tensor, lengths: Tensor | None, lost: int, stride: int) -> Tensor | None:
-        """(B, 1, time, 1) bool, of feature frames (B,) behind convolutions; None if all are."""
+        """(B, 1, time, 1) bool, of feature frames (B,) after convolutions; None if all are."""
         if lengths is None:
             return None
         frames = torch.div(lengths - lost, stride, rounding_mode="floor")

@@ -1,7 +1,7 @@
 """How one forward pass cuts an utterance into windows; the mechanism of streaming.
 
 Everything between the frontend and the output works on windows ``(B, K, W, D)``. Window k holds
-chunk k and the right context behind it. A real stream is a call with one window and a state, a
+chunk k and the right context after it. A real stream is a call with one window and a state, a
 whole utterance is a call with all of them and no state, and the code is the same: the modules that
 look back (attention, convolution) ask ``with_history`` for what lies left of each window.
 
@@ -64,7 +64,7 @@ class Layout:
         mask_sizes: (chunk, left, right) of the attention mask where one window is the masked view,
             else None.
         full: Whether the one window is the utterance, however long that is.
-        ahead: A, frames behind each window that attention sees as they are in the windows that
+        ahead: A, frames after each window that attention sees as they are in the windows that
             follow: the masked view.
     """
 
@@ -108,7 +108,7 @@ class Layout:
     def of_stream(
         cls, lengths: Tensor | None, num_windows: int, context: Context, processed: Tensor
     ) -> Layout:
-        """Lays out the next windows of streams that have ``processed`` (B,) frames behind them."""
+        """Lays out the next windows of streams, after ``processed`` (B,) frames."""
         chunk, left, right = _at_50_hz(context)
         return cls(num_windows, chunk + right, chunk, left, lengths, processed)
 
@@ -171,7 +171,7 @@ class Layout:
         return Layout(-(-self.size // chunk), chunk, chunk, 0, self.lengths)
 
     def fold(self, x: Tensor) -> Tensor:
-        """Cuts (B, T, D) into windows (B, K, W, D), with zeros behind the end."""
+        """Cuts (B, T, D) into windows (B, K, W, D), with zeros after the end."""
         if self.num_windows == 1:
             return F.pad(x, (0, 0, 0, self.size - x.shape[1])).unsqueeze(1)
         needed = (self.num_windows - 1) * self.chunk + self.size
@@ -189,7 +189,7 @@ class Layout:
         return x[:, :, : self.chunk].reshape(x.shape[0], -1, x.shape[-1])
 
     def with_context(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Puts around each window what attention sees: L frames before it and A behind it.
+        """Puts around each window what attention sees: L frames before it and A after it.
 
         Args:
             x: (B, K, W, D).
@@ -201,8 +201,8 @@ class Layout:
         joined, state = self.with_history(x, self.left, state)
         if self.ahead == 0:
             return joined, state
-        behind = F.pad(self.chunks(x), (0, 0, 0, self.ahead))[:, self.chunk :]
-        following = behind.unfold(1, self.ahead, self.chunk).transpose(2, 3)  # (B, K, A, D)
+        later = F.pad(self.chunks(x), (0, 0, 0, self.ahead))[:, self.chunk :]
+        following = later.unfold(1, self.ahead, self.chunk).transpose(2, 3)  # (B, K, A, D)
         return torch.cat([joined, following], dim=2), state
 
     def with_history(
@@ -232,7 +232,7 @@ class Layout:
         return torch.cat([history, x], dim=2), new_state
 
     def sequence(self, x: Tensor, size: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The chunks of all windows in a row, behind the ``size`` frames that came before them.
+        """The chunks of all windows in a row, after the ``size`` frames that came before them.
 
         Args and state as in ``with_history``.
 

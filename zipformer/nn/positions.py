@@ -57,7 +57,7 @@ def relative_shift(scores: Tensor, num_keys: int) -> Tensor:
         num_keys: S.
 
     Returns:
-        (..., W, S), column j belongs to key j, where query i stands at key L + i. Reading the rows
+        (..., W, S), column j belongs to key j, where query i is at key L + i. Reading the rows
         one column shorter shifts each by one more, so that this is a view.
     """
     *batch, queries, columns = scores.shape

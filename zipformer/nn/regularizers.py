@@ -1,4 +1,4 @@
-"""Balancer and Whiten: identities that speak up only in the backward pass.
+"""Balancer and Whiten: identities that act only in the backward pass.
 
 They leave the forward pass alone and add a small gradient that keeps activations in a healthy
 range (arXiv 2310.11230, section 3.5 and appendix). Both act in training only, and neither

@@ -1,6 +1,6 @@
 """The interface of all encoders: one forward for whole utterances and for streams.
 
-An encoder is the frontend and whatever a subclass puts behind it. What is here, and the same for
+An encoder is the frontend and whatever a subclass puts after it. What is here, and the same for
 all of them, is how utterances are cut into windows, what a stream carries from step to step, and
 what is refused. Right context is computed again instead of accumulated, so that look-ahead does
 not grow with depth (see ``zipformer.nn.layout``).
@@ -38,7 +38,7 @@ MIN_FRAMES = 9  # feature frames that give one output
 class StreamingEncoder(nn.Module, ABC):
     """Features at 100 Hz in, encodings at 25 Hz out, at any context that the config allows.
 
-    A subclass says what comes behind the frontend, and what its layers remember of the past.
+    A subclass says what comes after the frontend, and what its layers remember of the past.
 
     Args:
         config: Sizes.
@@ -67,7 +67,7 @@ class StreamingEncoder(nn.Module, ABC):
 
     @abstractmethod
     def _encode(self, x: Tensor, layout: Layout, states: Sequence[Any]) -> tuple[Tensor, list[Any]]:
-        """What comes behind the frontend.
+        """What comes after the frontend.
 
         Args:
             x: (B, K, W, D0) at 50 Hz, in ``layout``.
@@ -94,7 +94,7 @@ class StreamingEncoder(nn.Module, ABC):
 
         Args:
             features: (B, T, num_features), log mel energies.
-            lengths: (B,) valid feature frames; what lies behind them changes nothing.
+            lengths: (B,) valid feature frames; what lies after them changes nothing.
             context: What the encoder may see; ``Context.full()`` by default.
             right_mode: ``windowed`` computes what a stream computes, to rounding. ``masked`` runs
                 one pass in which look-ahead accumulates from layer to layer: cheaper to train

@@ -44,7 +44,7 @@ def band_lattice(
     token = token.flatten(1).masked_fill(late | (row >= num_tokens), NEVER)
     blank = blank.flatten(1).masked_fill(late | (row > num_tokens), NEVER)
 
-    # Where an arc stands: by its step, and by the column of the row that it comes to.
+    # Where an arc is: by its step, and by the column of the row that it comes to.
     step = (frame + skew * row) * columns
     here, there = step + row % columns, step + (row + 1) % columns
     arcs = token.new_full((2, batch, steps * columns), NEVER)

@@ -61,7 +61,7 @@ def forward_backward(
 def _with_probabilities(arcs: Tensor, last: Tensor, ring: bool) -> tuple[Tensor, Tensor, Tensor]:
     """As ``forward_backward``, and (B,) bool where the result can be relied on.
 
-    A step is one row of B times W = R + 1 numbers: in front of each utterance's rows stands one
+    A step is one row of B times W = R + 1 numbers: in front of each utterance's rows is one
     that nothing enters or stays in (in a ring, a copy of the last row). So "the row before" is the
     same memory one number earlier, for all utterances at once.
     """
@@ -82,7 +82,7 @@ def _with_probabilities(arcs: Tensor, last: Tensor, ring: bool) -> tuple[Tensor,
         alpha_scale = _forward(occupied.numpy(), flat.numpy(), ring).cumsum(0)
         beta_scale = _backward(occupied.numpy(), beta.numpy(), ring).flip(0).cumsum(0).flip(0)
     total = alpha[-1, torch.arange(batch), last + 1].log() + alpha_scale[-1]
-    # What lies behind the arcs is in them; now what lies before, as a share of the total:
+    # What follows the arcs is in them; now what comes before, as a share of the total:
     alpha[:-1] *= (alpha_scale[:-1] + beta_scale[1:] - total).exp().unsqueeze(2)
     occupied[:, 0] *= before[:-1]
     occupied[:, 1] *= alpha[:-1]
@@ -129,11 +129,11 @@ def _forward(arcs: np.ndarray, flat: np.ndarray, ring: bool) -> Tensor:
 
 
 def _backward(arcs: np.ndarray, beta: np.ndarray, ring: bool) -> Tensor:
-    """Multiplies what lies behind each arc into it.
+    """Multiplies what follows each arc into it.
 
     Args:
         arcs: (N, 2, B, W).
-        beta: (B, W), what lies behind the last step; it is overwritten.
+        beta: (B, W), what follows the last step; it is overwritten.
         ring: As in ``forward_backward``.
 
     Returns:
@@ -142,14 +142,14 @@ def _backward(arcs: np.ndarray, beta: np.ndarray, ring: bool) -> Tensor:
     steps, _, batch, width = arcs.shape
     size = batch * width
     scale = np.zeros((steps + 1, batch))
-    both, behind = arcs.reshape(steps, 2, size), beta.reshape(size)
+    both, after = arcs.reshape(steps, 2, size), beta.reshape(size)
     in_a_row = arcs.reshape(steps, 2 * size)
-    # Entering the row after; behind the last one stands a staying arc that is zero.
+    # Entering the next row; after the last row comes a staying arc that is zero.
     entering, staying = in_a_row[:, 1 : size + 1], in_a_row[:, size:]
     first, end = beta[:, 0], beta[:, -1]
     for n in reversed(range(steps)):
-        np.multiply(both[n], behind, out=both[n])
-        np.add(entering[n], staying[n], out=behind)
+        np.multiply(both[n], after, out=both[n])
+        np.add(entering[n], staying[n], out=after)
         if ring:  # what entered the first row came from the last one
             np.add(end, first, out=end)
         if n % EVERY == 0:

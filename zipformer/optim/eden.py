@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 
 class Eden:
-    """Sets the learning rate of every group from the counts it is told.
+    """Sets the learning rate of every group from counts of batches and epochs.
 
         lr = base * ((b^2 + B^2) / B^2)^-0.25 * ((e^2 + E^2) / E^2)^-0.25 * warm-up(b)
 

@@ -35,7 +35,7 @@ class AttentionEncoder(StreamingEncoder):
 
     @property
     def num_layers(self) -> int:
-        """Layers behind the frontend."""
+        """Layers after the frontend."""
         return len(self.layers)
 
     def _encode(self, x: Tensor, layout: Layout, states: Sequence[Any]) -> tuple[Tensor, list[Any]]:

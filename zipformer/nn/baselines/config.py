@@ -1,6 +1,6 @@
 """Architecture of the encoders that the Zipformer is compared with.
 
-They run at 25 Hz behind the Zipformer's frontend and one downsampling by 2, so that contexts,
+They run at 25 Hz after the Zipformer's frontend and one downsampling by 2, so that contexts,
 output frames and look-ahead are the same for all kinds.
 """
 

@@ -27,7 +27,7 @@ class BlockState:
     """What a block remembers of the past; the stream's axis comes first."""
 
     history: Tensor | None = None  # (B, k // 2, inputs of all its convolutions side by side)
-    total: Tensor | None = None  # (B, D), sum over the frames behind; the stream counts them
+    total: Tensor | None = None  # (B, D), sum over the frames so far; the stream counts them
 
 
 class ConvLayer(nn.Module):
@@ -57,7 +57,7 @@ class Block(nn.Module):
     """Convolutions in a row; then squeeze-and-excitation, and a projected residual.
 
     Args:
-        in_channels, out_channels: D before and behind.
+        in_channels, out_channels: D before and after.
         num_layers: Convolutions.
         config: The encoder's.
         plain: Leaves squeeze-and-excitation and residual out, as the first and last blocks do.

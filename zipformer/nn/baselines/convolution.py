@@ -16,7 +16,7 @@ from zipformer.nn.layout import Layout
 class WindowConv(nn.Conv1d):
     """Depthwise convolution that sees the past across windows and the future within its window.
 
-    It is one symmetric kernel. Its taps that lie behind the end of the window meet zeros, so that
+    It is one symmetric kernel. Its taps that lie after the end of the window meet zeros, so that
     full context sees the whole kernel and a short window of it what is there (Dual-mode ASR, ICLR
     2021, section 3.1).
 
@@ -61,7 +61,7 @@ class WindowConv(nn.Conv1d):
 class ConformerConvolution(nn.Module):
     """Norm, gate, depthwise convolution, norm, Swish, projection (arXiv 2005.08100, Figure 2).
 
-    The norm behind the convolution is a LayerNorm, not a BatchNorm, which would make an utterance
+    The norm after the convolution is a LayerNorm, not a BatchNorm, which would make an utterance
     depend on the others of its batch, and on their padding.
 
     Args:

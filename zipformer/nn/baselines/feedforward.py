@@ -10,7 +10,7 @@ from zipformer.nn.layout import Layout
 
 
 class SwishFeedForward(nn.Module):
-    """Norm, projection, Swish, projection; dropout behind each projection.
+    """Norm, projection, Swish, projection; dropout after each projection.
 
     Args:
         channels: D.

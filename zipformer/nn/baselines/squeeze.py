@@ -17,7 +17,7 @@ class SqueezeExcitation(nn.Module):
 
     The average of a window runs over everything from the beginning of the utterance to the end of
     the window: chunk parts of the windows before it, and the window itself. In the masked view it
-    ends R behind the chunk; with full context it is that of the utterance.
+    ends R after the chunk; with full context it is that of the utterance.
 
     Args:
         channels: D.
@@ -32,7 +32,7 @@ class SqueezeExcitation(nn.Module):
     def forward(
         self, x: Tensor, layout: Layout, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, K, W, D), state (B, D), the sum over the frames behind -> (B, K, W, D), state."""
+        """(B, K, W, D), state (B, D), the sum over the frames before -> (B, K, W, D), state."""
         frames = x if layout.valid is None else x.masked_fill(~layout.valid, 0.0)
         frames = frames.float()  # sums over minutes
         if layout.mask_sizes is not None:
@@ -67,7 +67,7 @@ def _mean_up_to_windows(x: Tensor, layout: Layout, total: Tensor | None) -> tupl
 
 
 def _mean_up_to_chunks(x: Tensor, layout: Layout, chunk: int, right: int) -> Tensor:
-    """(B, T, D), zero where invalid -> (B, chunks, D), means up to R behind each chunk."""
+    """(B, T, D), zero where invalid -> (B, chunks, D), means up to R after each chunk."""
     assert layout.lengths is not None
     frames = x.shape[1]
     ends = torch.arange(chunk, frames + chunk, chunk, device=x.device) + right  # (chunks,)

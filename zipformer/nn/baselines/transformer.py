@@ -28,7 +28,7 @@ class TransformerState:
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention and feed-forward, each behind a norm and beside a residual.
+    """Self-attention and feed-forward, each after a norm and beside a residual.
 
     Args:
         config: The encoder's.

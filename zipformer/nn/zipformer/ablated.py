@@ -18,7 +18,7 @@ class NoNonlinAttention(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, layout: Layout, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns a zero of no axes, and what it was given as a state."""
+        """Returns a scalar zero, and the state as it came."""
         return x.new_zeros(()), state
 
 

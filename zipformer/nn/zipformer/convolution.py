@@ -117,7 +117,7 @@ class ConvModule(nn.Module):
         channels: D.
         kernel: k, odd.
         causal: Whether the convolution respects chunks.
-        activation: Behind the convolution.
+        activation: After the convolution.
     """
 
     def __init__(
