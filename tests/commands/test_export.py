@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ def test_without_test_audio_it_says_that_it_compared_noise(
     assert "WER" not in done.stdout and (tmp_path / "o" / "encoder.onnx").is_file()
     missing = call("export", *asked, "--sets", "a=b.jsonl.gz", cwd=tmp_path)
     assert missing.status == 1 and "b.jsonl.gz not found" in missing.stderr
+
+
+def test_without_onnx_it_names_the_extra_in_one_line(
+    call: Caller, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    done = call("export", checkpoint, "--chunk", 32, "--left", 128, "--out", ".", cwd=tmp_path)
+    assert done.status == 1 and done.stderr.startswith("error: export to ONNX needs the package")
+    assert "pip install -e '.[export]'" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from commands.calling import ENVIRONMENT, SCRIPTS, Caller
+from commands.calling import ENVIRONMENT, ROOT, SCRIPTS, Caller
 from lhotse import CutSet
 from tiny_run import tiny_run, write_cuts, write_epochs
 from trained_digits import CHECKPOINT, read_strings, write_strings
@@ -106,3 +106,17 @@ def test_what_cannot_be_served_is_one_line(
     done = call("serve", run, *arguments, cwd=tmp_path)
     assert done.status == 1 and reason in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_without_websockets_it_names_the_extra_in_one_line(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['websockets.asyncio.client'] = None; import zipformer_cli; "
+    code += "zipformer_cli.main(['serve', '.'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1 and done.stderr.startswith("error: serving and its clients need")
+    assert "pip install -e '.[serve]'" in done.stderr and done.stderr.count("\n") == 1
