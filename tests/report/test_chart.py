@@ -1,108 +1,127 @@
-"""Curves are drawn where their values are."""
+"""Lines and marks are drawn where their values are, and look as they were asked to."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from report.drawn import drawing, marks, parsed, texts
 
-from zipformer.report.chart import MOST_POINTS, Curve, chart, short, thinned, value_ticks
-from zipformer.report.wer_plot import Axis
+from zipformer.report.axis import Axis, value_axis
+from zipformer.report.chart import COLORS, SHAPES, Chart, Line, LineStyle, Mark, Point, to_svg_file
+from zipformer.report.rendering import TEMPLATES
 
-Points = list[tuple[int, float | None]]
-
-
-def drawn(points: Points, last_step: int = 100, may_log: bool = False) -> ElementTree.Element:
-    svg = re.search(
-        r"<svg .*?</svg>", chart("loss", [Curve("a", points)], last_step, may_log), re.S
-    )
-    assert svg is not None
-    return ElementTree.fromstring(svg[0])
+STEPS = Axis("training step", 0, 100, [(0, "0"), (50, "50"), (100, "100")])
 
 
-def path_of(tree: ElementTree.Element) -> str:
-    return next(p.attrib["d"] for p in tree.iter("path") if p.find("title") is not None)
+def marked(x: float, y: float, hollow: bool = False) -> Point:
+    return Point(x, y, Mark("circle", f"{y:g} at {x:g}", hollow))
 
 
-def test_later_is_further_right_and_more_is_higher_up() -> None:
-    marks = list(drawn([(0, 1.0), (50, 3.0), (100, 2.0)]).iter("circle"))
-    x, y = ([float(m.attrib[name]) for m in marks] for name in ("cx", "cy"))
-    assert x[0] < x[1] < x[2] and x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.2)
-    assert y[1] < y[2] < y[0]
-    assert [m.findtext("title") for m in marks] == [
-        "a at step 0: 1",
-        "a at step 50: 3",
-        "a at step 100: 2",
+def chart(*lines: Line) -> Chart:
+    heights = [point.y for line in lines for point in line.points if point]
+    return Chart(STEPS, value_axis("loss", heights), list(lines), [])
+
+
+def path_of(tree: ElementTree.Element, label: str) -> ElementTree.Element:
+    return next(p for p in tree.iter("path") if p.findtext("title") == label)
+
+
+def test_more_is_further_right_and_higher_up() -> None:
+    line = Line("a", 0, [marked(0, 1), marked(50, 3), marked(100, 2)])
+    left, middle, right = marks(drawing(chart(line))).values()
+    assert left[0] < middle[0] < right[0]
+    assert middle[0] - left[0] == pytest.approx(right[0] - middle[0], abs=0.2)
+    assert middle[1] < right[1] < left[1]
+    assert list(marks(drawing(chart(line)))) == ["1 at 0", "3 at 50", "2 at 100"]
+
+
+def test_marks_stand_on_their_line() -> None:
+    tree = drawing(chart(Line("a", 0, [marked(0, 1), marked(50, 3)])))
+    steps = re.findall(r"[ML](\S+?) ([\d.]+)", path_of(tree, "a").get("d", ""))
+    assert [(float(x), float(y)) for x, y in steps] == list(marks(tree).values())
+
+
+def test_where_there_is_no_point_there_is_a_gap() -> None:
+    tree = drawing(chart(Line("a", 0, [Point(0, 1), Point(1, 2), None, Point(3, 1), Point(4, 2)])))
+    assert re.sub(r"[^ML]", "", path_of(tree, "a").get("d", "")) == "MLML"
+
+
+def test_a_stroke_reaches_to_its_value() -> None:
+    line = Line("a", 0, [Point(0, 1, Mark("circle", "low"), high=3), marked(50, 3)])
+    tree = drawing(chart(line))
+    stroke = next(p for p in tree.iter("path") if p.get("class") == "high")
+    match = re.match(r"M(\S+) (\S+)V([\d.]+)", stroke.get("d", ""))
+    assert match is not None
+    low, high = marks(tree).values()
+    assert tuple(map(float, match.groups())) == (*low, high[1])
+
+
+def test_hollow_marks_show_the_paper() -> None:
+    tree = drawing(chart(Line("a", 0, [marked(0, 1), marked(50, 2, hollow=True)])))
+    fills = [
+        (m.get("fill"), "paper" in m.get("class", "").split())
+        for m in tree.iter("path")
+        if "scale" in m.get("transform", "")
     ]
+    assert fills == [("currentColor", False), ("#ffffff", True)]
 
 
-def test_all_charts_of_a_run_have_the_same_steps() -> None:
-    alone = next(drawn([(50, 1.0)], 100).iter("circle"))
-    among = list(drawn([(50, 1.0), (100, 2.0)], 100).iter("circle"))
-    assert alone.attrib["cx"] == among[0].attrib["cx"]
+@pytest.mark.parametrize("style", ["solid", "dashed", "dotted"])
+def test_lines_and_their_signs_look_alike(style: LineStyle) -> None:
+    tree = drawing(chart(Line("a", 3, [marked(0, 1), marked(1, 2)], style)))
+    groups = [g for g in tree.iter("g") if g.get("color") == COLORS[3]]
+    assert len(groups) == 2  # in the drawing and in the legend
+    dashes = {next(g.iter("path")).get("stroke-dasharray") for g in groups}
+    assert len(dashes) == 1 and (None in dashes) is (style == "solid")
+    assert all(SHAPES["circle"] in {p.get("d") for p in g.iter("path")} for g in groups)
 
 
-def test_where_there_is_no_value_there_is_a_gap() -> None:
-    points: Points = [(0, 1.0), (10, 2.0), (20, None), (30, 1.0), (40, 2.0)]
-    tree = drawn(points)
-    assert re.sub(r"[^ML]", "", path_of(tree)) == "MLML"
-    assert len(list(tree.iter("circle"))) == 4
+def test_a_line_without_a_label_is_drawn_but_not_in_the_legend() -> None:
+    tree = drawing(chart(Line("a", 0, [marked(0, 1)]), Line("", 0, [marked(50, 2)], "dotted")))
+    assert len(marks(tree)) == 2
+    assert texts(tree).count("a") == 1 and "" not in texts(tree)
 
 
-@pytest.mark.parametrize(
-    "points",
-    [[(0, 0.0)], [(5, 3.0)], [(0, -1.0), (9, -1.0)], [(0, 1e-9), (9, 1e9)], [(0, 0.0), (9, 1e6)]],
-)
-def test_few_or_strange_values_can_be_drawn(points: Points) -> None:
-    for may_log in (False, True):
-        tree = drawn(points, 9, may_log)
-        marks = list(tree.iter("circle"))
-        assert len(marks) == len(points)
-        _, top, _, height = (0, 10, 0, 230)
-        assert all(top <= float(m.attrib["cy"]) <= height for m in marks)
+def test_the_sign_of_a_line_has_the_mark_that_all_its_points_have() -> None:
+    other = Point(50, 2, Mark("square", "other"))
+    assert Line("a", 0, [None, marked(0, 1), marked(9, 2)]).mark == Mark("circle", "1 at 0")
+    assert Line("a", 0, [marked(0, 1), other]).mark is None
+    assert Line("a", 0, [marked(0, 1), marked(9, 2, hollow=True)]).mark is None
+    assert Line("a", 0, [Point(0, 1)]).mark is None
 
 
-def test_a_wide_range_is_logarithmic_only_where_ratios_matter() -> None:
-    points: Points = [(0, 0.1), (50, 1.0), (100, 10.0)]
-    y = [float(m.attrib["cy"]) for m in drawn(points, may_log=True).iter("circle")]
-    assert y[0] - y[1] == pytest.approx(y[1] - y[2], abs=0.2)
-    assert "logarithmic" in chart("loss", [Curve("a", points)], 100, may_log=True)
-    assert "logarithmic" not in chart("loss", [Curve("a", points)], 100)
+def test_axes_have_their_ticks_and_labels() -> None:
+    written = texts(drawing(chart(Line("a", 0, [marked(0, 1), marked(50, 3)]))))
+    assert {"0", "50", "100", "training step", "loss", "1", "2", "3"} <= set(written)
 
 
-def test_the_legend_has_every_curve_with_its_last_value() -> None:
-    curves = [Curve("a<b", [(0, 1.0), (9, 0.25)]), Curve("none", [(0, None)])]
-    page = chart("loss", [*curves, Curve("c", [(0, 7.0), (9, None)])], 9)
-    items = re.findall(r"<li>.*?</li>", page)
-    assert [re.sub(r"<[^>]*>", "", item) for item in items] == ["a&lt;b 0.25", "c 7"]
+def test_charts_of_one_file_stand_one_above_the_other_with_one_legend() -> None:
+    upper, lower = chart(Line("a", 0, [marked(0, 1)])), chart(Line("a", 0, [marked(50, 7)]))
+    tree = parsed(to_svg_file("two", [upper, lower]))
+    height = float(tree.get("viewBox", "").split()[3])
+    (_, first), (_, second) = marks(tree).values()
+    assert 0 < first < height / 2 < second < height
+    assert texts(tree).count("a") == 1 and tree.findtext("title") == "two"
 
 
-def test_more_curves_than_colours_are_told_apart_by_dashes() -> None:
-    page = chart("loss", [Curve(f"c{i}", [(0, i + 1.0), (9, 1.0)]) for i in range(9)], 9)
-    looks = re.findall(r'<g class="(s\d)".*?<path[^>]*?(stroke-dasharray="[^"]*")?>', page)
-    assert len(looks) == 9 and len(set(looks)) == 9
+def test_texts_of_others_cannot_break_a_file() -> None:
+    attack = '</title><script>"&amp;'
+    tree = drawing(chart(Line(attack, 0, [Point(0, 1, Mark("circle", attack))])))
+    assert attack in texts(tree) and attack in marks(tree)
+    assert not list(tree.iter("script"))
 
 
-def test_long_curves_become_means_that_end_where_they_end() -> None:
-    points: Points = [(i, float(i % 2)) for i in range(10 * MOST_POINTS)]
-    thin = thinned(points)
-    assert len(thin) == MOST_POINTS and thin[-1][0] == points[-1][0]
-    assert {value for _, value in thin} == {0.5}
-    assert thinned(points[:MOST_POINTS]) == points[:MOST_POINTS]
-    gaps: Points = [(i, None if i < 20 else 4.0) for i in range(10 * MOST_POINTS)]
-    assert [v for _, v in thinned(gaps)][:3] == [None, None, 4.0]
+def test_a_file_of_its_own_brings_its_colours_light_and_dark() -> None:
+    text = to_svg_file("charts", [chart(Line("a", 0, [marked(0, 1)]))])
+    assert "prefers-color-scheme: dark" in text and 'class="s0"' in text and COLORS[0] in text
+    assert not re.search(r"url\(|@import|href|(?<!xmlns=.)https?:", text)
 
 
-@pytest.mark.parametrize("low,high", [(0.02, 0.9), (0.1, 20.0), (1e-6, 1e6), (0.011, 0.019)])
-def test_ticks_of_a_logarithmic_axis_are_few_and_inside(low: float, high: float) -> None:
-    ticks = value_ticks(Axis(low, high, 200, 10, log=True))
-    assert len(ticks) <= 7 and all(low <= t <= high for t in ticks)
-
-
-@pytest.mark.parametrize(
-    "value,text",
-    [(0, "0"), (9999, "9999"), (12000, "12k"), (150000, "150k"), (2.5e6, "2.5M"), (3e9, "3G")],
-)
-def test_numbers_are_short(value: float, text: str) -> None:
-    assert short(value) == text
+def test_the_style_sheet_has_the_colours_of_the_attributes() -> None:
+    style = (Path(TEMPLATES) / "chart.css").read_text()
+    light, dark = (re.findall(r"--s\d: (#\w+)", part) for part in style.split("@media"))
+    assert tuple(light) == COLORS and len(dark) == len(COLORS)
+    assert re.findall(r"\.s(\d) ", style) == [str(i) for i in range(len(COLORS))]

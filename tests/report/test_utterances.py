@@ -27,25 +27,34 @@ def test_most_errors_come_first_then_the_higher_rate_and_what_is_right_not_at_al
 
 
 def test_every_pair_of_words_is_marked_by_what_went_wrong() -> None:
-    page = aligned(said("u", "one two three four", "one too four five"))
-    pairs = re.findall(r'class="(pair[^"]*)"><span class="said">(.*?)</span>.*?>(.*?)</span>', page)
-    assert pairs == [
-        ("pair", "one", "one"),
-        ("pair sub", "two", "too"),
-        ("pair del", "three", "\u2013"),
-        ("pair", "four", "four"),
-        ("pair ins", "\u2013", "five"),
+    found = aligned(said("u", "one two three four", "one too four five"))
+    assert [(pair.kind, pair.said, pair.heard) for pair in found.pairs] == [
+        ("", "one", "one"),
+        ("sub", "two", "too"),
+        ("del", "three", "\u2013"),
+        ("", "four", "four"),
+        ("ins", "\u2013", "five"),
     ]
-    assert "3 errors, 4 words said" in page
+    assert (found.cut_id, found.errors.errors, found.errors.words) == ("u", 3, 4)
 
 
-def test_every_result_has_a_list_of_its_own_the_first_open(example_run: Path) -> None:
-    lists = worst_utterances(collect([example_run]), count=2)
-    assert len(lists) == 2 * len(CONTEXTS)
-    assert [part.startswith('<details open="open">') for part in lists] == [True] + [False] * 7
-    assert all(part.count("<article>") == 2 for part in lists)
-    assert "right-5" not in "".join(worst_utterances(collect([example_run]), count=99))
-    assert worst_utterances(collect([example_run]), count=0) == []
+def test_every_result_has_a_list_of_its_own(example_run: Path) -> None:
+    entries = collect([example_run])
+    lists = worst_utterances(entries, count=2)
+    assert len(lists) == 2 * len(CONTEXTS) and all(len(one.utterances) == 2 for one in lists)
+    assert lists[0].title == "clean, full, windowed (offline), greedy, epoch30-avg9: WER 20.00 %"
+    everything = worst_utterances(entries, count=99)[0].utterances
+    assert "right-5" not in [utterance.cut_id for utterance in everything]
+    assert worst_utterances(entries, count=0) == []
+
+
+def test_a_page_shows_them_word_by_word_the_first_list_open(report: Path) -> None:
+    page = report.read_text()
+    folds = re.findall(r"<details( open)?><summary>\w+, (?:full|\d+/\d+/\d+),", page)
+    assert folds == [" open"] + [""] * 7
+    said, heard = '<span class="said">two</span>', '<span class="heard">\u2013</span>'
+    assert f'<span class="pair del">{said}{heard}</span>' in page
+    assert re.search(r"<h4>long-1 <span class=\"dim\">5 errors, 30 words said</span></h4>", page)
 
 
 def test_words_that_cannot_be_read_are_left_out_with_a_warning(

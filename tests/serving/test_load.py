@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,8 @@ from tiny_run import tiny_run, write_cuts
 
 from zipformer import Context
 from zipformer.data.manifests import open_cuts
-from zipformer.evaluation.table import to_markdown
 from zipformer.serving.load import (
     Clip,
-    Level,
     Outcome,
     Plan,
     lone_texts,
@@ -26,13 +23,11 @@ from zipformer.serving.load import (
     run_level,
     summarize,
 )
-from zipformer.serving.load_report import collect_levels, crossed_table, level_table, read_levels
 from zipformer.serving.serving import serving
 from zipformer.streaming import Recognizer
 
 TEXTS = ["one", "two three", "four five six"]
 CLIPS = [Clip(f"clip-{i}", np.full(800 + i, 0.1, np.float32), t) for i, t in enumerate(TEXTS)]
-LEVEL = Level("right 0", 1, "fast", 9, 0, 18, 0, 0.0, 10.0, 20.0, 30.0, 1.0, 1.1, 5.0, 0.0)
 
 
 def text_of(samples: np.ndarray) -> str:
@@ -179,56 +174,3 @@ def test_our_server_loses_nothing(tmp_path: Path) -> None:
 def test_an_empty_manifest_is_refused() -> None:
     with pytest.raises(ValueError, match="no audio to send"):
         read_clips([], 3)
-
-
-def test_a_folder_collects_levels_and_new_ones_replace_old_ones(tmp_path: Path) -> None:
-    collect_levels(tmp_path, [replace(LEVEL, label="right 128"), LEVEL])
-    collect_levels(tmp_path, [replace(LEVEL, label="right 64", concurrency=10), LEVEL])
-    newer = replace(LEVEL, latency_p50=None, wer=None)
-    merged = collect_levels(tmp_path, [newer])
-    assert [(level.label, level.concurrency) for level in merged] == [
-        ("right 0", 1),
-        ("right 64", 10),
-        ("right 128", 1),
-    ]
-    assert merged[0] == newer and read_levels(tmp_path / "loadtest.json") == merged
-    lines = (tmp_path / "loadtest.csv").read_text().splitlines()
-    assert len(lines) == 4 and lines[0].startswith("label,concurrency,pace,calls,failed")
-    ElementTree.parse(tmp_path / "loadtest.svg")
-    (tmp_path / "loadtest.json").write_text('[{"label": "x"}]')
-    with pytest.raises(ValueError, match=r"loadtest.json is no load test"):
-        collect_levels(tmp_path, [LEVEL])
-
-
-def test_tables_cross_what_was_served_with_the_calls() -> None:
-    other = replace(LEVEL, label="right 64", concurrency=10, latency_p50=55.5, rtf_p50=1.05)
-    crossed = crossed_table([LEVEL, other])
-    assert crossed.head == ["latency / RTF, medians", "1 calls", "10 calls"]
-    assert crossed.rows == [
-        ["right 0 (fast)", "10 ms / 1.000", "-"],
-        ["right 64 (fast)", "-", "56 ms / 1.050"],
-    ]
-    table = to_markdown(level_table([LEVEL, replace(LEVEL, wer=None, latency_p99=None)]))
-    assert "10 / 20 / 30" in table and "10 / 20 / -" in table
-
-
-@pytest.mark.parametrize("slow", [1.0, 1000.0], ids=["linear", "logarithmic"])
-def test_the_plot_has_a_point_for_every_level_and_higher_is_slower(
-    tmp_path: Path, slow: float
-) -> None:
-    levels = [
-        replace(LEVEL, label=f"right {r}", concurrency=c, latency_p50=slow * (r + c))
-        for r in (0, 64)
-        for c in (1, 10)
-    ]
-    levels[0] = replace(levels[0], latency_p50=1.0)
-    collect_levels(tmp_path, levels)
-    root = ElementTree.parse(tmp_path / "loadtest.svg").getroot()
-    circles = root.findall("{*}circle")
-    assert len(circles) == 2 * 4  # two panels
-    heights = {
-        c.findtext("{*}title", "").split(":")[0]: float(c.get("cy", "")) for c in circles[:4]
-    }
-    ordered = sorted(levels, key=lambda level: level.latency_p50 or 0)
-    names = [f"{x.label}, {x.concurrency} call{'s' * (x.concurrency > 1)} at once" for x in ordered]
-    assert sorted(heights, key=lambda name: -heights[name]) == names

@@ -12,8 +12,10 @@ from pathlib import Path
 from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser
 from zipformer.evaluation.table import to_markdown
+from zipformer.files import write_text
 from zipformer.report.compare import check_sets, collect, make_table, to_csv, warnings
 from zipformer.report.comparison_page import to_html
+from zipformer.report.wer_chart import wer_chart
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -31,10 +33,15 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--sets", help="test sets, separated by commas (default: all)")
     parser.add_argument("--html", type=Path, help="default: compare.html beside the first run")
     parser.add_argument("--csv", type=Path, help="default: compare.csv beside the first run")
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="folder for the plot as PDF and PNG"
+    )
 
 
 def run(args: Namespace) -> None:
     """Prints the table, and writes the page and the CSV."""
+    if args.figures:
+        from zipformer.report.figures import write_figures  # refuses to go on without matplotlib
     entries = collect(args.exp_dirs, args.sets.split(",") if args.sets else None)
     check_sets(entries)
     print(to_markdown(make_table(entries)))
@@ -45,5 +52,8 @@ def run(args: Namespace) -> None:
     csv = args.csv or beside / "compare.csv"
     for path, content in ((html, to_html(entries)), (csv, to_csv(entries))):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        write_text(path, content)
     print(f"\nPage with the plot: {html}\nCSV: {csv}")
+    if args.figures:
+        write_figures({"wer-over-latency": [wer_chart(entries, short_labels=True)]}, args.figures)
+        print(f"Figures: {args.figures}")

@@ -16,8 +16,9 @@ from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser
 from zipformer.data.manifests import open_cuts
 from zipformer.evaluation.table import to_markdown
+from zipformer.report.load_chart import load_charts
+from zipformer.report.load_test import collect_levels, crossed_table, level_table
 from zipformer.serving.load import Plan, lone_texts, read_clips, run_level, summarize
-from zipformer.serving.load_report import collect_levels, crossed_table, level_table
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -42,10 +43,15 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the first calls")
     parser.add_argument("--label", default="server", help="what is served, as in 'right 64'")
     parser.add_argument("--out", type=Path, help="folder that collects runs of several labels")
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="folder for the plot as PDF and PNG"
+    )
 
 
 async def run(args: Namespace) -> None:
     """Calls at each level of concurrency, and prints tables."""
+    if args.figures:
+        from zipformer.report.figures import write_figures  # refuses to go on without matplotlib
     calls = {n: max(n, args.calls or max(2 * n, 20)) for n in args.concurrency}
     clips = read_clips(open_cuts(args.audio), min(max(calls.values()), args.limit or sys.maxsize))
     plan = Plan(args.uri, args.pace, args.tail_seconds, args.timeout, args.seed)
@@ -61,4 +67,7 @@ async def run(args: Namespace) -> None:
         levels = collect_levels(args.out, levels)
     print(to_markdown(level_table(levels)))
     print(f"\n{to_markdown(crossed_table(levels))}")
+    if args.figures:
+        write_figures({"load": load_charts(levels)}, args.figures)
+        print(f"\nFigures: {args.figures}")
     print(f"\nThe first calls begin at random within {plan.spread(clips):.1f} s.")

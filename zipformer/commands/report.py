@@ -30,8 +30,13 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument(
         "--worst", type=int, default=10, help="utterances to show of every result (default: 10)"
     )
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="folder for the plots as PDF and PNG"
+    )
 
 
 def run(args: Namespace) -> None:
     """Writes the page."""
-    print(f"Page: {write_report(args.exp_dir, args.html, args.worst)}")
+    print(f"Page: {write_report(args.exp_dir, args.html, args.worst, args.figures)}")
+    if args.figures:
+        print(f"Figures: {args.figures}")

@@ -1,171 +1,223 @@
-"""Curves over training steps as an SVG, drawn by hand; the legend is text beside it, which wraps.
+"""What a chart shows, and how it is drawn as SVG: in a page, or in a file of its own.
 
-The drawing is small, so that its letters stay readable where it fills the width of a phone.
+A chart is axes and lines of points; what they mean is the concern of ``wer_chart``, ``curves`` and
+``load_chart``. The drawing itself is the template ``chart.svg``, which asks a ``Frame`` for pixels.
+Its colours come by class from ``chart.css``, light or dark as the reader's system is; attributes
+hold the light ones for programs that read no style sheet.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from zipformer.report.markup import Markup, element, join
-from zipformer.report.wer_plot import COLORS, Axis, linear_ticks
+from zipformer.report.axis import Axis
+from zipformer.report.rendering import render
 
-WIDTH, HEIGHT = 400, 230
-LEFT, RIGHT, TOP, BOTTOM = 50, 18, 10, 40
-LOG_RATIO = 8.0  # largest over smallest value from which an axis may be logarithmic
-MOST_POINTS = 300  # of a curve; longer ones are drawn as means
-MOST_MARKS = 40  # points with a mark to point at
-DASHES = (None, "6 3", "2 3")  # where there are more curves than colours
+# Can be told apart by people who are blind to some colours; chart.css has them too.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#c0569a", "#8a6d00", "#3c9cd6", "#333333")
+# Paths around the point that they mark.
+SHAPES = {
+    "circle": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
+    "square": "M-4.5 -4.5h9v9h-9z",
+    "triangle": "M0 -6l6 10.5h-12z",
+    "diamond": "M0 -6.5l6.5 6.5l-6.5 6.5l-6.5 -6.5z",
+    "wedge": "M0 6l6 -10.5h-12z",
+}
+DASHES = {"solid": None, "dashed": "7 4", "dotted": "2 4"}
+LINE_HEIGHT = 21  # of a legend in a file of its own
+HEADLINE = 30  # room above a chart there
+
+LineStyle = Literal["solid", "dashed", "dotted"]
+
+
+def shape(number: int) -> str:
+    """The shape of the marks of a line, or of a group of points, by its number."""
+    return list(SHAPES)[number % len(SHAPES)]
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A figure over the steps.
+class Mark:
+    """What stands at a point.
 
     Args:
-        label: Its name.
-        points: (step, value) by rising steps; the value is None where there is none.
+        shape: One of ``SHAPES``.
+        title: Shown to who points at it.
+        hollow: Whether only its border is drawn.
+    """
+
+    shape: str
+    title: str
+    hollow: bool = False
+
+    @property
+    def path(self) -> str:
+        """The border as SVG writes it, around zero."""
+        return SHAPES[self.shape]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a line.
+
+    Args:
+        x: Value on the horizontal axis.
+        y: Value on the vertical axis.
+        mark: What stands there, if anything does.
+        high: Where a stroke from the point ends, as at a percentile.
+    """
+
+    x: float
+    y: float
+    mark: Mark | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points that are joined.
+
+    Args:
+        label: What the legend calls it; a line without one is not in the legend.
+        color: Number of its colour.
+        points: From left to right; None leaves a gap.
+        style: How the points are joined.
+        note: Stands after the label, as its last value.
     """
 
     label: str
-    points: list[tuple[int, float | None]]
+    color: int
+    points: list[Point | None]
+    style: LineStyle = "solid"
+    note: str = ""
 
     @property
-    def values(self) -> list[float]:
-        """Those that there are."""
-        return [value for _, value in self.points if value is not None]
+    def hue(self) -> int:
+        """Its colour, as an index of ``COLORS`` and in the classes of ``chart.css``."""
+        return self.color % len(COLORS)
+
+    @property
+    def rgb(self) -> str:
+        """Its colour on white."""
+        return COLORS[self.hue]
+
+    @property
+    def dashes(self) -> str | None:
+        """Its style as SVG writes it."""
+        return DASHES[self.style]
+
+    @property
+    def mark(self) -> Mark | None:
+        """A mark like all of its own, for the legend; None if these differ or there is none."""
+        marks = [point.mark for point in self.points if point and point.mark]
+        looks = {(mark.shape, mark.hollow) for mark in marks}
+        return marks[0] if len(looks) == 1 else None
 
 
-def chart(title: str, curves: Sequence[Curve], last_step: int, may_log: bool = False) -> Markup:
-    """A figure with its title, its drawing and a legend that tells the last values.
+@dataclass(frozen=True)
+class Chart:
+    """A chart; the label of its vertical axis is its title.
 
     Args:
-        title: What is drawn, with its unit.
-        curves: Those without any value are left out; at least one has some.
-        last_step: Where the axis ends, so that all charts of a run have the same.
-        may_log: Whether the values are such that their ratios matter: a wide range is then drawn
-            on a logarithmic axis.
+        x: Horizontal axis.
+        y: Vertical axis.
+        lines: The first one is drawn first.
+        shapes: Marks whose titles say what their shapes mean, where these mean something.
     """
-    drawn = [Curve(curve.label, thinned(curve.points)) for curve in curves if curve.values]
-    last = [curve.values[-1] for curve in curves if curve.values]
-    x = Axis(0, max(last_step, 1), LEFT, WIDTH - RIGHT)
-    y = _value_axis([value for curve in drawn for value in curve.values], may_log)
-    parts = [*_grid(x, y)]
-    legend = []
-    for i, curve in enumerate(drawn):
-        look = {"class_": f"s{i % len(COLORS)}", "color": COLORS[i % len(COLORS)]}
-        dashes = DASHES[i // len(COLORS) % len(DASHES)]
-        parts.append(element("g", *_drawn(curve, x, y, dashes), **look))
-        sign = element("path", d="M0 5H22", **_stroke(dashes))
-        sign = element("svg", sign, class_="sign", viewBox="0 0 22 10", aria_hidden="true")
-        value = element("span", short(last[i]), class_="dim")
-        legend.append(element("li", element("span", sign, **look), curve.label, " ", value))
-    svg = element(
-        "svg", element("title", title), parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img"
+
+    x: Axis
+    y: Axis
+    lines: list[Line]
+    shapes: list[Mark]
+
+    @property
+    def legend(self) -> list[Line]:
+        """The lines that a legend has."""
+        return [line for line in self.lines if line.label]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A chart in its place on a drawing.
+
+    Args:
+        chart: What is drawn.
+        width: Of the drawing, in pixels.
+        height: Of the chart, in pixels.
+        mark_scale: Size of its marks.
+        top: Where it begins.
+    """
+
+    chart: Chart
+    width: int
+    height: int
+    mark_scale: float = 1.0
+    top: int = 0
+
+    @property
+    def left(self) -> int:
+        """Where the vertical axis stands."""
+        return 56
+
+    @property
+    def right(self) -> int:
+        """Where the horizontal axis ends."""
+        return self.width - 20
+
+    @property
+    def ceiling(self) -> int:
+        """Where the vertical axis ends."""
+        return self.top + 10
+
+    @property
+    def floor(self) -> int:
+        """Where the horizontal axis stands."""
+        return self.top + self.height - (42 if self.chart.x.label else 26)
+
+    def x(self, value: float) -> str:
+        """The pixel of a value on the horizontal axis."""
+        return f"{self.left + self.chart.x.share(value) * (self.right - self.left):.1f}"
+
+    def y(self, value: float) -> str:
+        """The pixel of a value on the vertical axis."""
+        return f"{self.floor - self.chart.y.share(value) * (self.floor - self.ceiling):.1f}"
+
+    def path(self, line: Line) -> str:
+        """The way of a line through its points, interrupted where there is none."""
+        steps = []
+        joined = False
+        for point in line.points:
+            if point:
+                steps.append(f"{'L' if joined else 'M'}{self.x(point.x)} {self.y(point.y)}")
+            joined = point is not None
+        return "".join(steps)
+
+
+def small(chart: Chart) -> Frame:
+    """One of many beside each other; its letters stay readable where it is as wide as a phone."""
+    return Frame(chart, width=400, height=230, mark_scale=0.55)
+
+
+def large(chart: Chart) -> Frame:
+    """One that fills the width of a page."""
+    return Frame(chart, width=880, height=450)
+
+
+def to_svg_file(title: str, charts: Sequence[Chart]) -> str:
+    """The text of an SVG file with charts one above the other.
+
+    Args:
+        title: Of all.
+        charts: With the same lines; the legend of the first one stands below them.
+    """
+    frames = []
+    bottom = 0
+    for chart in charts:
+        frames.append(Frame(chart, width=760, height=290, top=bottom + HEADLINE))
+        bottom += HEADLINE + 290
+    lines = charts[0].legend
+    height = bottom + LINE_HEIGHT * (len(lines) + 1)
+    return render(
+        "chart_file.svg", title=title, frames=frames, lines=lines, bottom=bottom, height=height
     )
-    note = element("span", ", logarithmic" if y.log else None, class_="dim")
-    head = element("figcaption", title, note)
-    return element("figure", head, svg, element("ul", legend, class_="legend"))
-
-
-def short(value: float) -> str:
-    """A number in few letters.
-
-    Example:
-        >>> short(0.045), short(12000), short(2500000), short(3.14159)
-        ('0.045', '12k', '2.5M', '3.142')
-    """
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / min(size, 1e3 if letter == 'k' else size):.4g}{letter}"
-    return f"{value:.4g}"
-
-
-def thinned(points: Sequence[tuple[int, float | None]]) -> list[tuple[int, float | None]]:
-    """At most ``MOST_POINTS`` points: means of as many neighbours, at the step of the last."""
-    size = -(-len(points) // MOST_POINTS)
-    if size <= 1:
-        return list(points)
-    thin: list[tuple[int, float | None]] = []
-    for start in range(0, len(points), size):
-        part = points[start : start + size]
-        values = [value for _, value in part if value is not None]
-        thin.append((part[-1][0], sum(values) / len(values) if values else None))
-    return thin
-
-
-def value_ticks(axis: Axis) -> list[float]:
-    """Round values on an axis, few enough for a small drawing."""
-    if not axis.log:
-        return linear_ticks(axis.low, axis.high, about=5)
-    first, last = math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high))
-    for mantissas in ((1, 2, 5), (1, 3), (1,)):
-        values = [m * 10.0**power for power in range(first, last + 1) for m in mantissas]
-        inside = [value for value in values if axis.low <= value <= axis.high]
-        if len(inside) <= 7:
-            return inside
-    return inside[:: -(-len(inside) // 7)]
-
-
-def _value_axis(values: Sequence[float], may_log: bool) -> Axis:
-    low, high = min(values), max(values)
-    top, bottom = TOP, HEIGHT - BOTTOM
-    if may_log and low > 0 and high / low >= LOG_RATIO:
-        return Axis(low / 1.1, high * 1.1, bottom, top, log=True)
-    margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    # From zero where that costs no more than half of the height.
-    floor = 0.0 if 0 <= low < 0.5 * high or low == high == 0 else low - margin
-    return Axis(floor, high + margin, bottom, top)
-
-
-def _grid(x: Axis, y: Axis) -> Iterator[Markup]:
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    for value in value_ticks(y):
-        yield _line("rule", f"M{LEFT} {y(value):.1f}H{right}")
-        yield _text(LEFT - 6, y(value) + 4, short(value), "end")
-    for value in linear_ticks(x.low, x.high, about=5):
-        yield _text(x(value), bottom + 16, short(value), "middle")
-    yield _line("axis", f"M{LEFT} {TOP}V{bottom}H{right}")
-    yield _text((LEFT + right) / 2, bottom + 33, "training step", "middle")
-
-
-def _drawn(curve: Curve, x: Axis, y: Axis, dashes: str | None) -> Iterator[Markup]:
-    """The curve, with gaps where there is no value, and marks if there are few."""
-    path, joined = [], False
-    for step, value in curve.points:
-        if value is not None:
-            path.append(f"{'L' if joined else 'M'}{x(step):.1f} {y(value):.1f}")
-        joined = value is not None
-    yield element("path", element("title", curve.label), d="".join(path), **_stroke(dashes))
-    if len(curve.points) <= MOST_MARKS:
-        for step, value in curve.points:
-            if value is not None:
-                tip = element("title", f"{curve.label} at step {step}: {value:.5g}")
-                place = {"cx": f"{x(step):.1f}", "cy": f"{y(value):.1f}"}
-                yield element("circle", tip, **place, r=2.6, fill="currentColor")
-
-
-def _stroke(dashes: str | None) -> dict[str, str | float | None]:
-    return {
-        "fill": "none",
-        "stroke": "currentColor",
-        "stroke_width": 1.8,
-        "stroke_linejoin": "round",
-        "stroke_dasharray": dashes,
-    }
-
-
-def _line(kind: str, path: str) -> Markup:
-    return element("path", class_=kind, d=path, fill="none", stroke="#cccccc")
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> Markup:
-    place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text_anchor": anchor}
-    return element("text", text, class_="ink", **place)
-
-
-def gallery(charts: Sequence[Markup]) -> Markup:
-    """Charts side by side as far as the page is wide."""
-    return element("div", join(charts), class_="charts")

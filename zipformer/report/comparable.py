@@ -7,14 +7,14 @@ from collections.abc import Collection
 from zipformer.evaluation.results import Result
 
 DATA, SETTINGS, CODE, DIRTY = "data", "settings", "code", "uncommitted"
-UNKNOWN = "?"  # behind one of these: results of older versions do not tell
+UNSURE = "?"  # after one of these: results of older versions do not say
 
 EXPLAINED = {
     DATA: "Rows marked data were trained on other data than the first row.",
     SETTINGS: "Rows marked settings were trained with other settings than the first row.",
     CODE: "Rows marked code were trained or decoded by other code than the first row.",
     DIRTY: "Rows marked uncommitted come from code with changes that no commit holds.",
-    UNKNOWN: "A question mark says that it cannot be told: some results do not hold it.",
+    UNSURE: "A question mark says that it cannot be told: some results do not hold it.",
 }
 
 
@@ -36,9 +36,9 @@ def marks_of(result: Result, reference: Result) -> list[str]:
     found = []
     for name, own, other in pairs:
         if own != other:
-            found.append(name if own and other else name + UNKNOWN)
+            found.append(name if own and other else name + UNSURE)
     if CODE in found:
-        found = [mark for mark in found if mark != CODE + UNKNOWN]
+        found = [mark for mark in found if mark != CODE + UNSURE]
     if any(
         commit and commit.endswith("-dirty") for commit in (result.git_commit, result.train_commit)
     ):
@@ -48,7 +48,7 @@ def marks_of(result: Result, reference: Result) -> list[str]:
 
 def explain(marks: Collection[str]) -> list[str]:
     """A sentence for each kind of mark."""
-    kinds = {mark.rstrip(UNKNOWN) for mark in marks}
-    if any(mark.endswith(UNKNOWN) for mark in marks):
-        kinds.add(UNKNOWN)
+    kinds = {mark.rstrip(UNSURE) for mark in marks}
+    if any(mark.endswith(UNSURE) for mark in marks):
+        kinds.add(UNSURE)
     return [text for kind, text in EXPLAINED.items() if kind in kinds]

@@ -120,7 +120,7 @@ def make_table(entries: Sequence[Entry]) -> Table:
 
     Where rows differ in more than they show, a last column marks what each has other than the
     first row: ``data`` (trained on), ``settings`` (of the run), ``code`` (that trained or decoded),
-    a ``?`` behind them where it cannot be told; ``uncommitted`` code is marked in every row.
+    a ``?`` after them where it cannot be told; ``uncommitted`` code is marked in every row.
     """
     sets = sets_of(entries)
     ways: dict[tuple[str, ...], list[Entry]] = {}

@@ -1,4 +1,4 @@
-"""Which figures of ``metrics.jsonl`` stand in which chart.
+"""Which values of ``metrics.jsonl`` stand in which chart.
 
 Every number of a record becomes a curve, also those that this module does not know by name.
 """
@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from zipformer.report.chart import Curve, chart
-from zipformer.report.markup import Markup
-from zipformer.training.metrics import NOT_A_PART
-
-Record = dict[str, Any]
+from zipformer.report.axis import Axis, linear_ticks, short, value_axis, with_texts
+from zipformer.report.chart import Chart, Line, LineStyle, Mark, Point, shape
+from zipformer.training.metrics import NOT_A_PART, Record
 
 # Where a run stands, rather than how it goes.
 POSITION = frozenset("step epoch batch done eta_seconds audio_hours".split())
-# Titles of charts by the first word of a figure's name, in the order of the page.
+# Titles of charts by the first word of a value's name, in the order of the page.
 VALIDATION = {
     "wer": "Validation: word error rate in %",
     "loss": "Validation: loss per output frame",
@@ -36,22 +33,44 @@ TRAINING = {
     "memory_mb": "Peak memory in MB",
 }
 RATIOS = frozenset(("loss", "parts", "chunk", "right", "grad_norm"))  # more so than differences
+LOG_FROM = 8.0  # largest over smallest of such values from which their axis is logarithmic
+MOST_POINTS = 300  # of a curve; longer ones are drawn as means
+MOST_MARKS = 40  # of a curve; longer ones have marks at only so many of their points
+STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dotted")  # where colours are used up
+COLORS_BEFORE_STYLES = 7
+
+Values = list[tuple[int, float | None]]  # (step, value) by rising steps; None where there is none
 
 
-def validation_charts(records: Sequence[Record]) -> list[Markup]:
-    """Charts of the ``valid`` records."""
+def validation_charts(records: Sequence[Record]) -> dict[str, Chart]:
+    """Charts of the ``valid`` records by the name of their group."""
     return _charts(records, "valid", VALIDATION, _validation_group)
 
 
-def training_charts(records: Sequence[Record]) -> list[Markup]:
-    """Charts of the ``train`` records."""
+def training_charts(records: Sequence[Record]) -> dict[str, Chart]:
+    """Charts of the ``train`` records by the name of their group."""
     return _charts(records, "train", TRAINING, _training_group)
 
 
-def curve(records: Sequence[Record], name: str) -> Curve:
-    """One figure over the steps; None where a record has no number for it."""
-    points = [(r["step"], r[name] if is_number(r[name]) else None) for r in records if name in r]
-    return Curve(name, points)
+def curve_chart(title: str, curves: dict[str, Values], last_step: int, may_log: bool) -> Chart:
+    """Values over training steps.
+
+    Args:
+        title: What is drawn, with its unit.
+        curves: By name; at least one has a value, and those without any are left out.
+        last_step: Where the axis ends, so that all charts of a run have the same.
+        may_log: Whether a wide range is drawn on a logarithmic axis.
+    """
+    lines: list[Line] = []
+    drawn: list[float] = []
+    for name, values in curves.items():
+        known = [value for _, value in values if value is not None]
+        if known:
+            lines.append(_line(name, len(lines), thinned(values), note=short(known[-1])))
+            drawn += [point.y for point in lines[-1].points if point]
+    end = max(last_step, 1)
+    x = Axis("training step", 0, end, with_texts(linear_ticks(0, end)))
+    return Chart(x, value_axis(title, drawn, LOG_FROM if may_log else math.inf), lines, [])
 
 
 def is_number(value: object) -> bool:
@@ -59,24 +78,53 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def thinned(values: Values) -> Values:
+    """At most ``MOST_POINTS`` points: means of as many neighbours, at the step of the last."""
+    size = -(-len(values) // MOST_POINTS)
+    if size <= 1:
+        return values
+    thin: Values = []
+    for start in range(0, len(values), size):
+        part = values[start : start + size]
+        known = [value for _, value in part if value is not None]
+        thin.append((part[-1][0], sum(known) / len(known) if known else None))
+    return thin
+
+
+def _line(name: str, number: int, values: Values, note: str) -> Line:
+    """A curve with gaps where there is no value."""
+    style = STYLES[number // COLORS_BEFORE_STYLES % len(STYLES)]
+    every = -(-len(values) // MOST_MARKS)
+    points: list[Point | None] = []
+    for i, (step, value) in enumerate(values):
+        if value is None:
+            points.append(None)
+        else:
+            mark = Mark(shape(number), f"{name} at step {step}: {value:.5g}")
+            points.append(Point(step, value, mark if i % every == 0 else None))
+    return Line(name, number, points, style, note)
+
+
 def _charts(
     records: Sequence[Record], kind: str, titles: dict[str, str], group_of: Callable[[str], str]
-) -> list[Markup]:
+) -> dict[str, Chart]:
     of_kind = [r for r in records if r.get("kind") == kind]
     names = dict.fromkeys(
         name for r in of_kind for name, v in r.items() if is_number(v) and name not in POSITION
     )
-    groups: dict[str, list[Curve]] = {name: [] for name in titles}
+    groups: dict[str, dict[str, Values]] = {name: {} for name in titles}
     for name in names:
-        found = curve(of_kind, name)
-        if name != "skipped" or any(found.values):  # a line of zeros says nothing
-            groups.setdefault(group_of(name), []).append(found)
+        values = [
+            (r["step"], r[name] if is_number(r[name]) else None) for r in of_kind if name in r
+        ]
+        if name != "skipped" or any(value for _, value in values):  # a line of zeros says nothing
+            groups.setdefault(group_of(name), {})[name] = values
     last_step = max((r["step"] for r in records), default=0)
-    return [
-        chart(titles.get(group, group), curves, last_step, group in RATIOS)
+    return {
+        group: curve_chart(titles.get(group, group), curves, last_step, group in RATIOS)
         for group, curves in groups.items()
         if curves
-    ]
+    }
 
 
 def _validation_group(name: str) -> str:

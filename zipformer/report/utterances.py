@@ -1,33 +1,60 @@
-"""The utterances with most errors, reference above hypothesis, word by word."""
+"""The utterances with most errors, aligned word by word."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from zipformer.evaluation.results import RECOGNIZED, read_recognized
 from zipformer.evaluation.scoring import GAP, Utterance, WordErrors, count_errors
 from zipformer.report.compare import Entry
-from zipformer.report.markup import Markup, element
 
 logger = logging.getLogger(__name__)
 
-NOTHING = "\N{EN DASH}"  # stands where no word is
-KINDS = {
-    "sub": "heard as another word",
-    "del": "said and not heard",
-    "ins": "heard and not said",
-}
+NO_WORD = "\N{EN DASH}"  # stands where no word is
 
 
-def worst_utterances(entries: Sequence[Entry], count: int) -> list[Markup]:
-    """A foldable list for every result, that of the first one open.
+@dataclass(frozen=True)
+class WordPair:
+    """A word that was said, and what was heard of it.
+
+    Args:
+        said: ``NO_WORD`` if nothing was said there.
+        heard: ``NO_WORD`` if nothing was heard.
+        kind: What went wrong: ``sub``, ``del``, ``ins``; empty if the word is right.
+    """
+
+    said: str
+    heard: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class AlignedUtterance:
+    """An utterance, word by word."""
+
+    cut_id: str
+    errors: WordErrors
+    pairs: list[WordPair]
+
+
+@dataclass(frozen=True)
+class WorstUtterances:
+    """Those of one result, and which result that is."""
+
+    title: str
+    utterances: list[AlignedUtterance]
+
+
+def worst_utterances(entries: Sequence[Entry], count: int) -> list[WorstUtterances]:
+    """The worst utterances of every result.
 
     Args:
         entries: Results; one whose words cannot be read is left out with a warning.
         count: Utterances of each, those with most errors.
     """
-    parts: list[Markup] = []
+    found = []
     for entry in entries if count > 0 else []:
         try:
             utterances = read_recognized(entry.path.parent / RECOGNIZED)
@@ -35,12 +62,9 @@ def worst_utterances(entries: Sequence[Entry], count: int) -> list[Markup]:
             logger.warning("%s", error)
             continue
         r = entry.result
-        head = f"{r.set}, {r.context}, {entry.mode}, {r.method}, {r.model}: WER {r.wer:.2f} %"
-        shown = [aligned(u) for u in rank(utterances)[:count]]
-        body = shown or element("p", "No utterance has an error.")
-        opened = {"open": "open"} if not parts else {}
-        parts.append(element("details", element("summary", head), body, **opened))
-    return parts
+        title = f"{r.set}, {r.context}, {entry.mode}, {r.method}, {r.model}: WER {r.wer:.2f} %"
+        found.append(WorstUtterances(title, [aligned(u) for u in rank(utterances)[:count]]))
+    return found
 
 
 def rank(utterances: Sequence[Utterance]) -> list[Utterance]:
@@ -50,39 +74,21 @@ def rank(utterances: Sequence[Utterance]) -> list[Utterance]:
     return [u for _, u in sorted(wrong, key=lambda item: (*_badness(item[0]), item[1].cut_id))]
 
 
-def aligned(utterance: Utterance) -> Markup:
+def aligned(utterance: Utterance) -> AlignedUtterance:
     """One utterance: its errors, and a pair of words after the other."""
     alignment = utterance.alignment()
-    errors = count_errors(alignment)
-    words = [_pair(said, heard) for said, heard in alignment]
-    total = f"{errors.errors} errors, {errors.words} words said"
-    return element(
-        "article",
-        element("h4", utterance.cut_id, " ", element("span", total, class_="dim")),
-        element("div", words, class_="pairs"),
-    )
+    pairs = [
+        WordPair(said or NO_WORD, heard or NO_WORD, _kind(said, heard)) for said, heard in alignment
+    ]
+    return AlignedUtterance(utterance.cut_id, count_errors(alignment), pairs)
 
 
-def legend() -> Markup:
-    """What the colours of the pairs mean."""
-    return element(
-        "p",
-        "Above what was said, below what was heard: ",
-        [[element("b", text, class_=kind), ", "] for kind, text in KINDS.items()],
-        "all else is right.",
-    )
-
-
-def _pair(said: str, heard: str) -> Markup:
-    kind = None
-    if said != heard:
-        kind = "ins" if said == GAP else "del" if heard == GAP else "sub"
-    return element(
-        "span",
-        element("span", said or NOTHING, class_="said"),
-        element("span", heard or NOTHING, class_="heard"),
-        class_="pair" if kind is None else f"pair {kind}",
-    )
+def _kind(said: str, heard: str) -> str:
+    if said == heard:
+        return ""
+    if said == GAP:
+        return "ins"
+    return "del" if heard == GAP else "sub"
 
 
 def _badness(errors: WordErrors) -> tuple[int, float]:

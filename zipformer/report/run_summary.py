@@ -1,4 +1,4 @@
-"""What a run's folder tells about it, as far as it is there."""
+"""What a run's folder says about it, as far as it is there."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from zipformer.evaluation.selection import SELECTION, Selection, read_selection
 from zipformer.report.compare import Entry, collect
 from zipformer.report.curves import is_number
 from zipformer.training.console import format_duration
-from zipformer.training.metrics import read_metrics
+from zipformer.training.metrics import Record, read_metrics
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSummary:
     """A run, for a page about it.
 
     Args:
@@ -33,20 +33,20 @@ class Run:
         entries: Results of decoding.
         selection: How a checkpoint was picked, if one was.
         config: Text of ``config.toml``, if it is there.
-        summary: Figures of the training as a whole, by name.
+        facts: About the training as a whole, by name.
         environment: Where it ran and where the page was written, by name.
     """
 
     name: str
-    records: list[dict[str, Any]]
+    records: list[Record]
     entries: list[Entry]
     selection: Selection | None
     config: str | None
-    summary: dict[str, str]
+    facts: dict[str, str]
     environment: dict[str, str]
 
 
-def read_run(exp_dir: Path) -> Run:
+def read_run(exp_dir: Path) -> RunSummary:
     """Reads a run's folder.
 
     Raises:
@@ -61,13 +61,13 @@ def read_run(exp_dir: Path) -> Run:
             f"writes, nor decode/*/{FIGURES}, which scripts/decode.py writes"
         )
     config, checkpoint = exp_dir / "config.toml", _checkpoint(exp_dir)
-    return Run(
+    return RunSummary(
         name=exp_dir.resolve().name,
         records=records,
         entries=collect([exp_dir]) if decoded else [],
         selection=read_selection(exp_dir / "decode" / SELECTION),
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
-        summary=_summary(records, checkpoint),
+        facts=_facts(records, checkpoint),
         environment=_environment(exp_dir, checkpoint),
     )
 
@@ -82,7 +82,7 @@ def _checkpoint(exp_dir: Path) -> dict[str, Any]:
         return {}
 
 
-def _summary(records: list[dict[str, Any]], checkpoint: dict[str, Any]) -> dict[str, str]:
+def _facts(records: list[Record], checkpoint: dict[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     train = [r for r in records if r.get("kind") == "train"]
     valid = [r for r in records if r.get("kind") == "valid"]

@@ -13,8 +13,8 @@ from report.example_run import CONTEXTS, HANDLER, SCRIPT
 from report.outline import assert_self_contained
 
 from zipformer.report import write_report
-from zipformer.report.page import to_page
-from zipformer.report.run import read_run
+from zipformer.report.run_page import to_html
+from zipformer.report.run_summary import read_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,19 +57,21 @@ def test_a_run_that_only_trains_or_only_decoded_has_a_page(
     training, decoded = tmp_path / "training", tmp_path / "decoded"
     training.mkdir()
     shutil.copy(example_run / "metrics.jsonl", training)
-    page = to_page(read_run(training))
-    assert "Nothing is decoded yet: run scripts/decode.py" in page and "<figure>" in page
+    page = to_html(read_run(training))
+    assert "Nothing is decoded yet: run scripts/decode.py" in page
+    assert '<figure class="small">' in page
     assert "Worst utterances" not in page and "Config" not in page
     shutil.copytree(example_run / "decode", decoded / "decode")
-    page = to_page(read_run(decoded))
-    assert "There is no metrics.jsonl" in page and "<table>" in page and "<figure>" not in page
+    page = to_html(read_run(decoded))
+    assert "There is no metrics.jsonl" in page and "<table>" in page
+    assert '<figure class="small">' not in page
 
 
 def test_two_test_sets_of_one_name_are_pointed_out(example_run: Path, tmp_path: Path) -> None:
     shutil.copytree(example_run / "decode", tmp_path / "decode")
     path = next((tmp_path / "decode").glob("clean*full*/wer.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "references": "changed"}))
-    assert "set clean is not the same in all results" in to_page(read_run(tmp_path))
+    assert "set clean is not the same in all results" in to_html(read_run(tmp_path))
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

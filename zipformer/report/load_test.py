@@ -1,19 +1,20 @@
-"""The figures of several load tests side by side: tables, files, and what one folder collects."""
+"""Several load tests side by side: tables, files, and what one folder collects."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from zipformer.evaluation.table import NO_RESULT, Table
+from zipformer.files import write_text
+from zipformer.report.chart import to_svg_file
+from zipformer.report.load_chart import TITLE, load_charts
 from zipformer.serving.load import Level
-from zipformer.serving.load_plot import load_plot
 
 NAME = "loadtest"
 
@@ -38,9 +39,9 @@ def collect_levels(folder: Path, levels: Sequence[Level]) -> list[Level]:
     known |= {_key(level): level for level in levels}
     merged = sorted(known.values(), key=_order)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps([asdict(level) for level in merged], indent=2, allow_nan=False))
-    _write(folder / f"{NAME}.csv", to_csv(merged))
-    _write(folder / f"{NAME}.svg", load_plot(merged))
+    write_text(path, json.dumps([asdict(level) for level in merged], indent=2, allow_nan=False))
+    write_text(folder / f"{NAME}.csv", to_csv(merged))
+    write_text(folder / f"{NAME}.svg", to_svg_file(TITLE, load_charts(merged)))
     return merged
 
 
@@ -94,7 +95,7 @@ def crossed_table(levels: Sequence[Level]) -> Table:
 
 
 def to_csv(levels: Sequence[Level]) -> str:
-    """A line for each level, with every figure."""
+    """A line for each level, with all of its values."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Level)], lineterminator="\n")
     writer.writeheader()
@@ -115,10 +116,3 @@ def _order(level: Level) -> tuple[object, ...]:
 
 def _number(value: float | None, digits: int) -> str:
     return NO_RESULT if value is None else f"{value:.{digits}f}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text + "\n" * (not text.endswith("\n")), encoding="utf-8")
-    os.replace(temporary, path)
