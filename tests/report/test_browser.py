@@ -8,9 +8,12 @@ import pytest
 from evaluation.example_results import example
 from report.browser import Tab
 from report.example_run import CONTEXTS, HANDLER, SCRIPT
+from report.test_wer_chart import ENTRIES
 
+from zipformer.report.chart import to_svg_file
 from zipformer.report.compare import Entry
 from zipformer.report.comparison_page import to_html
+from zipformer.report.wer_chart import wer_chart
 
 pytestmark = pytest.mark.browser
 
@@ -66,11 +69,12 @@ def test_it_asks_for_nothing_complains_of_nothing_and_fits(
 
 def test_curves_plot_tables_and_words_are_there(tab: Tab, report: Path) -> None:
     tab.open(report)
-    assert count(tab, "figure svg[role=img]") == 13
-    curves = "[...document.querySelectorAll('figure g > path')].map(p => p.getTotalLength())"
+    assert count(tab, "figure.small svg[role=img]") == 13
+    curves = "[...document.querySelectorAll('.small .chart g > path:first-child')]"
+    curves += ".map(p => p.getTotalLength())"
     assert len(tab.value(curves)) == 16 + 7 and min(tab.value(curves)) > 100
     assert tab.value("document.querySelector('figure svg').getBoundingClientRect().width") > 300
-    assert count(tab, ".wide > svg circle, .wide > svg rect:not(.paper), .wide > svg path") > 8
+    assert count(tab, "figure.large .chart .mark > title") == 2 * len(CONTEXTS)
     assert count(tab, "table") == 5
     table = "[...document.querySelectorAll('table')].find(t => t.innerText.includes('clean WER'))"
     assert tab.value(f"{table}.rows.length") == 1 + len(CONTEXTS)
@@ -103,3 +107,23 @@ def test_the_page_that_compares_runs_fits_a_phone_too(tab: Tab, tmp_path: Path) 
         tab.open(page, 360, dark)
         assert tab.value("document.documentElement.scrollWidth") == 360
         assert tab.requests == [page.as_uri()] and tab.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_hollow_marks_are_hollow_on_any_paper(tab: Tab, tmp_path: Path, dark: bool) -> None:
+    page = tmp_path / "compare.html"
+    page.write_text(to_html(ENTRIES))
+    tab.open(page, dark=dark)
+    fill = tab.value("getComputedStyle(document.querySelector('.chart .mark.paper')).fill")
+    assert fill == tab.value("getComputedStyle(document.body).backgroundColor")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_plot_in_a_file_of_its_own_brings_its_looks(tab: Tab, tmp_path: Path, dark: bool) -> None:
+    file = tmp_path / "plot.svg"
+    file.write_text(to_svg_file("plot", [wer_chart(ENTRIES)]))
+    tab.open(file, dark=dark)
+    assert tab.requests == [file.as_uri()] and tab.complaints == []
+    paper = tab.value("getComputedStyle(document.querySelector('rect.paper')).fill")
+    ink = tab.value("getComputedStyle(document.querySelector('text.ink')).fill")
+    assert (paper == "rgb(255, 255, 255)") is not dark and paper != ink

@@ -49,4 +49,5 @@ def test_the_plot_has_its_legend_and_says_where_to_point() -> None:
     assert items[0] == "run&lt;1&gt;, epoch30-avg9, greedy, set clean, windowed"
     assert items[-3:] == ["chunk 32 (320 ms)", "chunk 64 (640 ms)", "full"]
     assert "Point at a mark for its error counts" in page
+    assert "<title>Word error rate over algorithmic latency</title>" in page
     assert "algorithmic latency in ms" in page and "word error rate in %" in page

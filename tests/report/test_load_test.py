@@ -60,8 +60,8 @@ def test_the_plot_has_a_mark_for_every_level_in_both_charts(tmp_path: Path) -> N
     assert "right 0, 1 call at once: 1, 90 % below 1.1" in marks(tree)
     assert {"right 0", "right 64", "1 call at once", "10 calls at once"} <= set(texts(tree))
     assert [text for text in texts(tree) if "p50" in text] == [
-        "final-chunk latency in ms: p50, stroke to p90 (logarithmic)",
-        "real-time factor: p50, stroke to p90",
+        "final-chunk latency in ms (p50 to p90) (logarithmic)",
+        "real-time factor (p50 to p90)",
     ]
 
 

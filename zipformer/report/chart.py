@@ -117,19 +117,21 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart; the label of its vertical axis is its title.
+    """A chart; what the vertical axis shows stands above it.
 
     Args:
         x: Horizontal axis.
         y: Vertical axis.
         lines: The first one is drawn first.
         shapes: Marks whose titles say what their shapes mean, where these mean something.
+        title: For who cannot see it; what the vertical axis shows by default.
     """
 
     x: Axis
     y: Axis
     lines: list[Line]
     shapes: list[Mark]
+    title: str = ""
 
     @property
     def legend(self) -> list[Line]:
@@ -219,5 +221,11 @@ def to_svg_file(title: str, charts: Sequence[Chart]) -> str:
     lines = charts[0].legend
     height = bottom + LINE_HEIGHT * (len(lines) + 1)
     return render(
-        "chart_file.svg", title=title, frames=frames, lines=lines, bottom=bottom, height=height
+        "chart_file.svg",
+        title=title,
+        frames=frames,
+        lines=lines,
+        bottom=bottom,
+        line_height=LINE_HEIGHT,
+        height=height,
     )

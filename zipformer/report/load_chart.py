@@ -14,8 +14,8 @@ from zipformer.report.chart import Chart, Line, Mark, Point, shape
 from zipformer.serving.load import Level
 
 TITLE = "Final-chunk latency and real-time factor under load"
-LATENCY = "final-chunk latency in ms: p50, stroke to p90"
-REAL_TIME_FACTOR = "real-time factor: p50, stroke to p90"
+LATENCY = "final-chunk latency in ms (p50 to p90)"
+REAL_TIME_FACTOR = "real-time factor (p50 to p90)"
 APART = 0.05  # between the points of two lines, of the room for one place
 LOG_FROM = 20.0  # largest over smallest value from which an axis is logarithmic
 

@@ -14,6 +14,7 @@ from zipformer.report.axis import Axis, value_axis
 from zipformer.report.chart import Chart, Line, Mark, Point, shape
 from zipformer.report.compare import Entry
 
+TITLE = "Word error rate over algorithmic latency"
 LATENCY = "algorithmic latency in ms: 10 x (chunk + right + 13 frames)"
 RATE = "word error rate in %"
 LOG_FROM = 4.0  # largest over smallest latency from which the axis is logarithmic
@@ -41,7 +42,7 @@ def wer_chart(entries: Sequence[Entry], short_labels: bool = False) -> Chart:
         Mark(drawn_as, "full" if chunk < 0 else f"chunk {chunk} ({10 * chunk} ms)")
         for chunk, drawn_as in shapes.items()
     ]
-    return Chart(x, value_axis(RATE, [e.result.wer for e in entries]), lines, meanings)
+    return Chart(x, value_axis(RATE, [e.result.wer for e in entries]), lines, meanings, TITLE)
 
 
 def _names(entry: Entry) -> tuple[str, ...]:
