@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from torch import nn
 
 from zipformer.config import ModelConfig, RunConfig
@@ -171,29 +169,21 @@ class AsrModel(SpeechModel):
         return self.streaming
 
 
-def heads_of(model: Heads) -> tuple[str, ...]:
-    """The heads that a model has, by their keys in the config's section ``model``."""
-    parts = {
-        "transducer": model.joiner,
-        "ctc": model.ctc_output,
-        "attention_decoder": model.attention_decoder,
-    }
-    return tuple(name for name, part in parts.items() if part is not None)
-
-
-def as_transducer(model: SpeechModel, what: str) -> Transducer:
-    """The same model, known to have a predictor and a joiner.
+def require_transducer(heads: Heads, what: str) -> tuple[StatelessPredictor, Joiner]:
+    """The predictor and the joiner of a model.
 
     Args:
-        model: Any.
+        heads: Of the model.
         what: What cannot do without them, to begin the error message with.
 
     Raises:
         ValueError: If it has none, naming the heads that it has.
     """
-    if model.predictor is None or model.joiner is None:
+    if heads.predictor is None or heads.joiner is None:
+        parts = {"ctc": heads.ctc_output, "attention_decoder": heads.attention_decoder}
+        there = ", ".join(name for name, part in parts.items() if part is not None)
         raise ValueError(
             f"{what} a transducer (model.transducer = true); this model's heads are: "
-            f"{', '.join(heads_of(model)) or 'none'}"
+            f"{there or 'none'}"
         )
-    return cast(Transducer, model)
+    return heads.predictor, heads.joiner

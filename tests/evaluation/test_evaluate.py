@@ -15,9 +15,8 @@ from zipformer.checkpoint.loading import LoadedModel
 from zipformer.context import Context
 from zipformer.evaluation import evaluate as module
 from zipformer.evaluation.evaluate import evaluate
-from zipformer.evaluation.results import read_result
-from zipformer.search.beam_search import ModifiedBeamSearch
-from zipformer.search.methods import BEAM_SEARCH, make_decoder, method_name
+from zipformer.evaluation.results import Mode, read_result
+from zipformer.search import Search
 
 TEXTS = ["one two three", "seven", "four four five nine"]
 
@@ -82,20 +81,13 @@ def test_beam_search_is_filed_under_its_beam_and_hears_the_same_in_a_stream(
     loaded: LoadedModel, cuts: Path, tmp_path: Path
 ) -> None:
     words = {}
-    for mode, method in (("windowed", BEAM_SEARCH), ("stream", method_name(BEAM_SEARCH, 4))):
-        evaluate(loaded, cuts, "clean", Context(32, 128, 64), mode, method, decode_dir=tmp_path)
+    modes: tuple[Mode, ...] = ("windowed", "stream")
+    for mode in modes:
+        search = Search("modified_beam_search")
+        evaluate(loaded, cuts, "clean", Context(32, 128, 64), mode, search, decode_dir=tmp_path)
         folder = f"clean_modified_beam_search-beam4_32-128-64_{mode}_epoch1-avg1"
         words[mode] = (tmp_path / folder / "recogs.txt").read_text()
     assert words["stream"] == words["windowed"]
-
-
-def test_the_beam_of_the_name_is_the_beam_of_the_search(loaded: LoadedModel) -> None:
-    tokens = loaded.tokenizer.tokens
-    decoder = make_decoder(loaded.model, tokens, method_name(BEAM_SEARCH, 7))
-    assert isinstance(decoder, ModifiedBeamSearch)
-    assert (decoder.beam, decoder.unk_id) == (7, loaded.tokenizer.unk_id)
-    with pytest.raises(ValueError, match="beam 0"):
-        make_decoder(loaded.model, tokens, method_name(BEAM_SEARCH, 0))
 
 
 def test_without_a_folder_it_lies_beside_the_checkpoint(loaded: LoadedModel, cuts: Path) -> None:
@@ -138,11 +130,6 @@ def test_a_set_without_reference_words_has_no_error_rate(
     cuts = write_cuts(tmp_path, "silent", [""])
     with pytest.raises(ValueError, match="set silent: no reference words in 1 utterances"):
         evaluate(loaded, cuts, "silent", Context.full(), decode_dir=tmp_path)
-
-
-def test_an_unknown_method_is_refused(loaded: LoadedModel, cuts: Path) -> None:
-    with pytest.raises(ValueError, match="there are: greedy, modified_beam_search"):
-        evaluate(loaded, cuts, "clean", Context.full(), method="guess")
 
 
 def test_out_of_memory_says_what_to_lower(

@@ -15,7 +15,7 @@ from zipformer.checkpoint.loading import LoadedModel
 from zipformer.context import Context
 from zipformer.evaluation import transcribe
 from zipformer.evaluation.transcribe import Transcriber
-from zipformer.streaming import Stream
+from zipformer.streaming import Recognizer
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_long_audio_is_heard_as_a_stream_with_the_same_words(
     transcriber = Transcriber(loaded, Context(32, 128, 64))
     samples = torch.from_numpy(noise(4.0)).float()
     whole = transcriber.words(samples)
-    calls, push = [], Stream.push
+    calls, accept = [], Recognizer.accept
     monkeypatch.setattr(transcribe, "LONG_SECONDS", 2.0)
-    monkeypatch.setattr(Stream, "push", lambda *a: calls.append(1) or push(*a))
+    monkeypatch.setattr(Recognizer, "accept", lambda *a: calls.append(1) or accept(*a))
     assert transcriber.words(samples) == whole and len(calls) > 1
 
 

@@ -10,10 +10,14 @@ from trained_digits import trained
 
 from zipformer.context import Context
 from zipformer.data.features import extract
-from zipformer.search.methods import make_decoder
+from zipformer.search import Search, make_searcher
 from zipformer.streaming import Recognizer, StreamResult
 
-METHODS = {"greedy_search": "greedy", "modified_beam_search": "modified_beam_search"}  # of sherpa
+# By their names in sherpa-onnx.
+SEARCHES = {
+    "greedy_search": Search("greedy"),
+    "modified_beam_search": Search("modified_beam_search"),
+}
 
 
 @torch.no_grad()
@@ -22,7 +26,7 @@ def scored_words(samples: np.ndarray, context: Context, method: str = "greedy_se
     model, tokens = trained().model, trained().tokenizer.tokens
     features = extract(samples)
     out, lengths = model.encoder(features[None], torch.tensor([len(features)]), context)
-    found = make_decoder(model, tokens, METHODS[method]).decode(out, lengths)[0]
+    found = make_searcher(model, tokens, SEARCHES[method]).decode(out, lengths)[0]
     return trained().tokenizer.decode(found.tokens)
 
 
@@ -30,10 +34,10 @@ def padded_results(
     audio: Sequence[np.ndarray], context: Context, method: str = "greedy_search"
 ) -> list[StreamResult]:
     """What decode.py scores with --right-mode padded: silence follows, and there is no flush."""
-    recognizer = Recognizer.of(trained(), context, METHODS[method])
+    recognizer = Recognizer.of(trained(), context, SEARCHES[method])
     silence = np.zeros(160 * recognizer.step_frames, np.float32)
     streams = []
     for samples in audio:
         streams.append(recognizer.open())
-        streams[-1].accept(np.concatenate([samples, silence]))
+        recognizer.accept(streams[-1], np.concatenate([samples, silence]))
     return recognizer.close(streams, flush=False)

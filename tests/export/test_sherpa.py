@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 import sherpa_onnx
 import torch
+from export.pytorch_words import SEARCHES
 from torch import Tensor
 from trained_digits import read_strings, trained
 
 from zipformer.context import Context
 from zipformer.data.features import extract
 from zipformer.export.feeding import num_steps, tail_seconds
-from zipformer.search.methods import make_decoder
+from zipformer.search import make_searcher
 from zipformer.search.protocol import Hypothesis
 
 pytestmark = pytest.mark.sherpa
 CONTEXTS = [Context(32, 256, right) for right in (0, 64, 128, 256)]
-METHODS = {"greedy_search": "greedy", "modified_beam_search": "modified_beam_search"}  # ours
 MOVED = {  # by method and right context; all but the first 20 strings are heard with --full
     ("greedy_search", 256): {"theo-0118", "theo-0184"},
     ("modified_beam_search", 64): {"yweweler-0191"},
@@ -99,7 +99,7 @@ def encoded(manifest: Path, context: Context, tail: bool) -> tuple[Tensor, Tenso
 
 def search(manifest: Path, context: Context, method: str, tail: bool) -> list[Hypothesis]:
     """What PyTorch hears in all strings."""
-    decoder = make_decoder(trained().model, trained().tokenizer.tokens, METHODS[method])
+    decoder = make_searcher(trained().model, trained().tokenizer.tokens, SEARCHES[method])
     return decoder.decode(*encoded(manifest, context, tail))
 
 
@@ -109,7 +109,7 @@ def written(found: Hypothesis) -> list[tuple[str, int]]:
     return [(pieces[i], frame) for i, frame in zip(found.tokens, found.frames, strict=True)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 @pytest.mark.parametrize("context", CONTEXTS, ids=str)
 def test_streams_hear_the_same_tokens_at_the_same_frames(
     exported: Callable, digit_strings: Path, context: Context, method: str
@@ -160,7 +160,7 @@ def test_less_silence_than_the_readme_says_loses_the_end(
     assert all(len(s.tokens) < len(w.tokens) for s, w in zip(short, whole, strict=True))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_the_offline_twin_says_what_full_context_says(
     exported: Callable, digit_strings: Path, method: str
 ) -> None:

@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from export.pytorch_words import METHODS, padded_results, scored_words
+from export.pytorch_words import SEARCHES, padded_results, scored_words
 from trained_digits import read_strings
 
-from zipformer.context import Context
+from zipformer.context import OUTPUT_FRAME_SECONDS, Context
 from zipformer.export.feeding import tail_seconds
-from zipformer.search.protocol import SECONDS_PER_FRAME
 from zipformer.serving.client import Call, transcribe
 
 pytestmark = pytest.mark.sherpa
@@ -73,7 +72,7 @@ async def call_all(uri: str, audio: list[np.ndarray]) -> list[Call]:
     return await asyncio.gather(*(one(samples) for samples in audio))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 @pytest.mark.parametrize("context", CONTEXTS, ids=str)
 def test_the_stock_server_says_the_words_that_are_scored(
     request: pytest.FixtureRequest,
@@ -88,7 +87,7 @@ def test_the_stock_server_says_the_words_that_are_scored(
         calls = asyncio.run(call_all(uri, audio))
     wanted = padded_results(audio, context, method)
     assert [call.text for call in calls] == [result.text for result in wanted]
-    times = [[round(t / SECONDS_PER_FRAME) for t in c.messages[-1]["timestamps"]] for c in calls]
+    times = [[round(t / OUTPUT_FRAME_SECONDS) for t in c.messages[-1]["timestamps"]] for c in calls]
     assert times == [result.frames for result in wanted]
     if not request.config.getoption("--full"):
         # Of all 200 strings at 8 ways, the silence that follows changes the last word of a few.

@@ -15,7 +15,7 @@ from zipformer.search.beam_search import ModifiedBeamSearch
 from zipformer.search.ctc_prefix_search import CtcPrefixBeamSearch
 from zipformer.search.ctc_search import CtcGreedySearch
 from zipformer.search.greedy_search import GreedySearch
-from zipformer.search.protocol import BeamDecoder, Decoder
+from zipformer.search.protocol import BeamSearcher, Searcher
 
 
 def greedy(unk_id: int | None = UNK, seed: int = 0) -> GreedySearch:
@@ -61,12 +61,12 @@ def attention_decoder(seed: int = 0) -> AttentionDecoder:
 
 
 def rescoring(first: str = "ctc", weight: float = 0.5) -> AttentionRescoring:
-    search: BeamDecoder[Any]
+    search: BeamSearcher[Any]
     search = ctc_prefix_beam(calm=3.0) if first == "ctc" else modified_beam(calm=4.0)
     return AttentionRescoring(search, attention_decoder(), weight)
 
 
-SEARCHES: dict[str, Callable[[], Decoder[Any]]] = {
+SEARCHES: dict[str, Callable[[], Searcher[Any]]] = {
     "greedy": greedy,
     "modified_beam": partial(modified_beam, calm=2.0),
     "modified_beam of 1": partial(modified_beam, beam=1),

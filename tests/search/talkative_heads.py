@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zipformer.heads.joiner import Joiner
 from zipformer.heads.predictor import StatelessPredictor
-from zipformer.search.protocol import Decoder, Hypothesis
+from zipformer.search.protocol import Hypothesis, Searcher
 
 V, D, UNK = 7, 6, 2
 
@@ -40,7 +40,7 @@ def frames(*shape: int, seed: int = 1) -> Tensor:
 
 
 def in_steps(
-    search: Decoder[Any], encoded: Tensor, lengths: Tensor, sizes: list[int]
+    search: Searcher[Any], encoded: Tensor, lengths: Tensor, sizes: list[int]
 ) -> tuple[list[Hypothesis], Any]:
     """Everything taken after each step, and then the rest; and the last state."""
     whole = [Hypothesis() for _ in encoded]

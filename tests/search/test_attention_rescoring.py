@@ -27,7 +27,7 @@ def plainly(search: AttentionRescoring, encoded: Tensor) -> Hypothesis:
     first, length = search.search, torch.tensor([len(encoded)])
     state = first.step(encoded[None], length, first.initial_state(1))
     best, chosen = -math.inf, Hypothesis()
-    for candidate in first.candidates(state)[0]:
+    for candidate in first.n_best(state)[0]:
         tokens, attention = candidate.hypothesis.tokens, 0.0
         for i, token in enumerate([*tokens, 1]):
             before = torch.tensor([tokens[:i]], dtype=torch.int64)
@@ -50,7 +50,7 @@ def test_the_hypothesis_of_the_greatest_weighted_score_wins(first: str, weight: 
         alone = search.search.step(
             encoded[i : i + 1], torch.tensor([n]), search.search.initial_state(1)
         )
-        candidates = search.search.candidates(alone)[0]
+        candidates = search.search.n_best(alone)[0]
         leader = max(candidates, key=lambda candidate: candidate.score)
         changed += found[i].tokens != leader.hypothesis.tokens
     assert (changed == 0) if weight == 0.0 else (changed > 0)

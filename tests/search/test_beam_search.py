@@ -24,7 +24,7 @@ from zipformer.data.features import extract
 from zipformer.evaluation.scoring import Utterance, total_errors
 from zipformer.search.beam_search import ModifiedBeamSearch
 from zipformer.search.greedy_search import GreedySearch
-from zipformer.search.protocol import Decoder, Hypothesis
+from zipformer.search.protocol import Hypothesis, Searcher
 
 
 @torch.no_grad()
@@ -145,7 +145,7 @@ def test_it_hears_spoken_digits_as_well_as_greedy_search(digit_strings: Path) ->
     lengths = torch.tensor([len(f) for f in features])
     encoded, lengths = loaded.model.encoder(pad_sequence(features, batch_first=True), lengths)
 
-    def wer(search: Decoder) -> float:
+    def wer(search: Searcher) -> float:
         found = search.decode(encoded, lengths)
         heard = [loaded.tokenizer.decode(h.tokens) for h in found]
         said = [cut.supervisions[0].text for cut in cuts]

@@ -59,7 +59,7 @@ def test_a_beam_that_holds_every_prefix_sums_over_all_alignments(
         brute = every_alignment(log_probs_of(search, encoded[0]))
         sums = {y: summed([s for s, _ in paths]) for y, paths in brute.items()}
         state = search.step(encoded, torch.tensor([5]), search.initial_state(1))
-        candidates = search.candidates(state)[0]
+        candidates = search.n_best(state)[0]
         scores = {tuple(c.hypothesis.tokens): c.score for c in candidates}
         assert len(scores) == len(candidates)
         possible = {y: s for y, s in sums.items() if s > -torch.inf}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trained_digits import trained
 
-from zipformer.search.pieces import text_of
+from zipformer.search.pieces import text_of_tokens
 
 PIECES = ["<blk>", "<sos/eos>", "<unk>", "\u2581one", "s", "\u2581", "<0xC3>", "<0xA4>", "\u2581t"]
 
@@ -15,7 +15,7 @@ PIECES = ["<blk>", "<sos/eos>", "<unk>", "\u2581one", "s", "\u2581", "<0xC3>", "
 @given(st.lists(st.integers(3, 28), max_size=12))
 def test_words_are_those_of_the_tokenizer(ids: list[int]) -> None:
     tokenizer = trained().tokenizer
-    assert text_of(ids, tokenizer.tokens).split() == tokenizer.decode(ids).split()
+    assert text_of_tokens(ids, tokenizer.tokens).split() == tokenizer.decode(ids).split()
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,10 @@ def test_words_are_those_of_the_tokenizer(ids: list[int]) -> None:
     ],
 )
 def test_blanks_bytes_and_special_tokens(ids: list[int], text: str) -> None:
-    assert text_of(ids, PIECES) == text
+    assert text_of_tokens(ids, PIECES) == text
 
 
 def test_what_is_final_stays_in_front_of_what_follows() -> None:
     ids = [3, 4, 5, 4, 8, 6, 7, 4]
-    whole = text_of(ids, PIECES)
-    assert all(whole.startswith(text_of(ids[:n], PIECES)) for n in range(len(ids)))
+    whole = text_of_tokens(ids, PIECES)
+    assert all(whole.startswith(text_of_tokens(ids[:n], PIECES)) for n in range(len(ids)))

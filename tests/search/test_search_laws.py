@@ -14,9 +14,9 @@ from search.searches import SEARCHES
 from search.talkative_heads import D, append, assert_same, frames, in_steps
 from torch import Tensor
 
-from zipformer.search.protocol import Decoder, Hypothesis
+from zipformer.search.protocol import Hypothesis, Searcher
 
-Search = Decoder[Any]
+Search = Searcher[Any]
 
 
 @pytest.fixture(params=SEARCHES)

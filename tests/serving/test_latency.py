@@ -17,7 +17,7 @@ from zipformer.evaluation.table import to_markdown
 from zipformer.serving import latency
 from zipformer.serving.latency import (
     Delay,
-    Heard,
+    TimedStream,
     ask_server,
     latency_table,
     listen,
@@ -108,11 +108,11 @@ def test_delays_are_counted_from_the_end_of_speech_where_the_last_word_is_right(
 
     lengths = []
 
-    def hear(_: object, samples: np.ndarray) -> Heard:
+    def hear(_: object, samples: np.ndarray) -> TimedStream:
         at = next(final)
         lengths.append(len(samples))
         result = StreamResult([], [], [], next(texts), [], 1.0)
-        return Heard(result, next(emitted), at, at - 0.1, 0.0)
+        return TimedStream(result, next(emitted), at, at - 0.1, 0.0)
 
     monkeypatch.setattr(latency, "listen", hear)
     recognizer = Recognizer.of(tiny_run(tmp_path), Context(32, 128, 64))

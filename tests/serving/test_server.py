@@ -226,14 +226,14 @@ async def test_a_client_that_sends_faster_than_it_is_heard_has_to_wait(
 ) -> None:
     samples, most = sound(20.0), 0
     async with running(recognizer, max_waiting_seconds=1.0) as server:
-        hear = server.worker.hear
+        hear = server.worker.accept
 
         def watched(session: Any, piece: np.ndarray) -> None:
             nonlocal most
             hear(session, piece)
             most = max(most, session.waiting)
 
-        monkeypatch.setattr(server.worker, "hear", watched)
+        monkeypatch.setattr(server.worker, "accept", watched)
         messages = await call(server, samples, (4000,))
     assert messages[-1]["text"] == alone(recognizer, samples)
     assert 16_000 < most <= 16_000 + 4000

@@ -44,8 +44,8 @@ async def test_a_short_stream_does_not_wait_for_the_end_of_a_long_one(
 ) -> None:
     async with working(recognizer, max_batch=1) as worker:
         long, short = worker.open(), worker.open()
-        worker.hear(long, sound(60.0))
-        worker.hear(short, sound(2.0))
+        worker.accept(long, sound(60.0))
+        worker.accept(short, sound(2.0))
         worker.end(short)
         last = False
         while not last:
@@ -57,7 +57,7 @@ async def test_a_short_stream_does_not_wait_for_the_end_of_a_long_one(
 async def test_a_stream_takes_in_no_more_than_it_needs_for_a_step(recognizer: Recognizer) -> None:
     async with working(recognizer, max_batch=1) as worker:
         session = worker.open()
-        worker.hear(session, sound(20.0))
+        worker.accept(session, sound(20.0))
         while True:
             await session.news()
             assert session.stream.audio.num_samples <= 16_000 * 20 - session.waiting
@@ -73,11 +73,11 @@ async def test_what_is_dropped_in_the_middle_of_a_step_is_forgotten(
     async with working(recognizer, max_batch=8) as worker:
         dropped, kept = worker.open(), worker.open()
         for session in (dropped, kept):
-            worker.hear(session, sound(3.0))
+            worker.accept(session, sound(3.0))
             worker.end(session)
         await asyncio.sleep(0)  # the worker takes them on
         worker.drop(dropped)
-        worker.hear(dropped, sound(1.0))
+        worker.accept(dropped, sound(1.0))
         last = False
         while not last:
             _, last = await kept.news()
@@ -103,9 +103,9 @@ async def test_only_the_newest_news_is_told_and_only_if_it_is_new(recognizer: Re
 @bounded
 async def test_there_is_room_until_too_much_waits(recognizer: Recognizer) -> None:
     session = Session(recognizer.open(), 100)
-    session.put(sound(1.0)[:100], 16_000)
+    session.accept(sound(1.0)[:100], 16_000)
     assert session.room.is_set()
-    session.put(sound(1.0)[:1], 16_000)
+    session.accept(sound(1.0)[:1], 16_000)
     assert not session.room.is_set() and not session.exhausted
     session.fill(1)
     session.ended = True
@@ -122,7 +122,7 @@ async def test_a_probability_that_is_no_number_fails_only_that_stream(
         broken.stream.final.frames += [0]
         broken.stream.final.log_probs += [float("nan")]
         for session in (broken, sound_one):
-            worker.hear(session, sound(2.0))
+            worker.accept(session, sound(2.0))
             worker.end(session)
         with pytest.raises(Refused, match="the recognizer failed"):
             while True:

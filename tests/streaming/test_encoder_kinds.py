@@ -12,7 +12,8 @@ from tolerances import ENCODER
 from zipformer import Context
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.data.features import extract
-from zipformer.search.methods import METHODS
+from zipformer.search import Search
+from zipformer.search.search import KINDS as SEARCHES
 from zipformer.streaming import Recognizer
 
 CONTEXT = Context(32, 128, 64)
@@ -27,14 +28,14 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("search", map(Search, SEARCHES), ids=str)
 @torch.no_grad()
-def test_a_stream_hears_what_the_whole_utterance_hears(loaded: LoadedModel, method: str) -> None:
-    recognizer = Recognizer.of(loaded, CONTEXT, method)
+def test_a_stream_hears_what_the_whole_utterance_hears(loaded: LoadedModel, search: Search) -> None:
+    recognizer = Recognizer.of(loaded, CONTEXT, search)
     samples = sound(3.0)
     features = extract(samples[None])[None]
     encoded = loaded.model.encoder(features, torch.tensor([features.shape[1]]), CONTEXT)
-    wanted = recognizer.decoder.decode(*encoded)[0]
+    wanted = recognizer.searcher.decode(*encoded)[0]
     stream = recognizer.open()
     for piece in np.array_split(samples, 11):
         stream.push(piece)

@@ -22,8 +22,8 @@ from zipformer import Context, EncoderState
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.data.features import extract
 from zipformer.search import greedy
-from zipformer.search.methods import METHODS, make_decoder
 from zipformer.search.protocol import Hypothesis
+from zipformer.search.search import KINDS, Kind, Search, make_searcher
 from zipformer.streaming import Recognizer, Stream
 
 CONTEXTS = [Context(32, 128, 0), Context(32, 128, 64), Context(64, 128, 32), Context(32, 64, 128)]
@@ -46,14 +46,14 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
 
 @torch.no_grad()
 def whole(
-    loaded: LoadedModel, samples: np.ndarray, context: Context, method: str | None = None
+    loaded: LoadedModel, samples: np.ndarray, context: Context, search: Search | None = None
 ) -> Hypothesis:
     """What decode.py scores: all features at once, windowed."""
     features = extract(samples[None])[None]
     lengths = torch.tensor([features.shape[1]])
     out, out_lengths = loaded.model.encoder(features, lengths, context, "windowed")
-    if method is not None:
-        decoder = make_decoder(loaded.model, loaded.tokenizer.tokens, method)
+    if search is not None:
+        decoder = make_searcher(loaded.model, loaded.tokenizer.tokens, search)
         return decoder.decode(out, out_lengths)[0]
     return greedy(loaded.model, out, out_lengths, loaded.tokenizer.unk_id)[0]
 
@@ -112,13 +112,13 @@ def test_beam_search_on_a_stream_hears_what_it_hears_at_once(
     digit_strings: Path, context: Context
 ) -> None:
     context = Context(context.chunk, 256, context.right)
-    recognizer = Recognizer.of(trained(), context, "modified_beam_search")
+    recognizer = Recognizer.of(trained(), context, Search("modified_beam_search"))
     for cut in read_strings(digit_strings)[:4]:
         samples, stream = cut.load_audio()[0], recognizer.open()
         features = extract(samples)[None]
         with torch.no_grad():
             encoded = trained().model.encoder(features, torch.tensor([len(features[0])]), context)
-        wanted = recognizer.decoder.decode(*encoded)[0]
+        wanted = recognizer.searcher.decode(*encoded)[0]
         assert heard(stream, samples, [3000, 7000]) == (wanted.tokens, wanted.frames)
 
 
@@ -194,20 +194,28 @@ def test_right_context_looks_as_if_it_belonged_to_the_chunk() -> None:
 
 def test_looking_at_provisional_words_changes_nothing(loaded: LoadedModel) -> None:
     samples = sound(2.5)
-    looking, other = (Recognizer.of(loaded, Context(32, 128, 64)).open() for _ in range(2))
+    recognizer = Recognizer.of(loaded, Context(32, 128, 64))
+    looking, other = recognizer.open(), recognizer.open()
     for piece in np.array_split(samples, 20):
         looking.push(piece)
-        other.push(piece)
-        assert looking.provisional == looking.provisional
+        recognizer.accept(other, piece)
+        recognizer.advance([other])
+        shown = looking.provisional
+        recognizer.look_ahead([looking])
+        assert looking.provisional == shown and other.provisional == ""
     assert looking.close() == other.close()
 
 
-@pytest.mark.parametrize("method", [*METHODS[2:], "attention_rescoring-ctc-beam4-weight0.9"])
-def test_streams_of_every_method_hear_what_the_whole_gives(
-    all_heads: LoadedModel, method: str
+@pytest.mark.parametrize(
+    "search",
+    [*map(Search, KINDS[2:]), Search("attention_rescoring", 4, 0.9, "ctc")],
+    ids=str,
+)
+def test_streams_of_every_search_hear_what_the_whole_gives(
+    all_heads: LoadedModel, search: Search
 ) -> None:
     context, texts = Context(32, 128, 64), set()
-    recognizer = Recognizer.of(all_heads, context, method)
+    recognizer = Recognizer.of(all_heads, context, search)
     streams = [recognizer.open() for _ in range(3)]
     sounds = [sound(0.9 + 0.5 * i, seed=i) for i in range(3)]
     for start in range(0, len(sounds[2]), 6000):
@@ -216,7 +224,7 @@ def test_streams_of_every_method_hear_what_the_whole_gives(
         recognizer.advance(streams)
     recognizer.look_ahead(streams)
     for samples, found in zip(sounds, recognizer.close(streams), strict=True):
-        wanted = whole(all_heads, samples, context, method)
+        wanted = whole(all_heads, samples, context, search)
         assert (found.tokens, found.frames) == (wanted.tokens, wanted.frames)
         texts.add(found.text)
     assert len(texts) > 1
@@ -224,26 +232,25 @@ def test_streams_of_every_method_hear_what_the_whole_gives(
 
 def test_a_model_without_transducer_is_heard_greedily_by_its_ctc_head(tmp_path: Path) -> None:
     loaded, context, samples = tiny_run(tmp_path, CTC_ATTENTION), Context(32, 128, 0), sound(2.0)
-    wanted = whole(loaded, samples, context, "ctc_greedy")
+    wanted = whole(loaded, samples, context, Search("ctc_greedy"))
     assert len(wanted.tokens) > 3
     stream = Recognizer.of(loaded, context).open()
     assert heard(stream, samples, [5000]) == (wanted.tokens, wanted.frames)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_looking_ahead_in_many_streams_at_once_is_looking_ahead_in_each(
-    all_heads: LoadedModel, method: str
+    all_heads: LoadedModel, kind: Kind
 ) -> None:
-    recognizer = Recognizer.of(all_heads, Context(32, 128, 64), method)
+    recognizer = Recognizer.of(all_heads, Context(32, 128, 64), Search(kind))
     lines = []
     for at_once in (True, False):
         streams = [recognizer.open() for _ in range(4)]
         for i, stream in enumerate(streams):
             stream.accept(sound(1.0 + 0.4 * i, seed=i) if i else sound(0.1))  # the first waits
         recognizer.advance(streams)
-        if at_once:
-            recognizer.look_ahead(streams)
-            assert all(stream.follows is not None for stream in streams)
+        for together in [streams] if at_once else [[stream] for stream in streams]:
+            recognizer.look_ahead(together)
         lines.append([stream.provisional for stream in streams])
     assert lines[0] == lines[1] and any(lines[0]) and lines[0][0] == ""
 
@@ -320,9 +327,9 @@ def test_lists_and_tensors_and_doubles_are_samples_too(loaded: LoadedModel) -> N
 
 
 def test_what_was_pushed_may_be_overwritten_afterwards(loaded: LoadedModel) -> None:
-    stream, samples = Recognizer.of(loaded, CONTEXTS[1]).open(), sound(1.5)
-    buffer = samples.copy()
-    stream.accept(buffer)
+    recognizer, samples = Recognizer.of(loaded, CONTEXTS[1]), sound(1.5)
+    stream, buffer = recognizer.open(), samples.copy()
+    recognizer.accept(stream, buffer)
     buffer[:] = 0
     assert stream.close().tokens == whole(loaded, samples, CONTEXTS[1]).tokens
 
@@ -389,8 +396,9 @@ def test_no_tensor_of_a_state_stays_behind_on_another_device(all_heads: LoadedMo
     model, context = all_heads.model, Context(32, 128, 64)
     state = model.encoder.initial_state(2, context)
     assert {t.device.type for t in state.to("meta")._tensors()} == {"meta"}
-    for method in METHODS:
-        search = make_decoder(model, all_heads.tokenizer.tokens, method).initial_state(2)
+    for kind in KINDS:
+        searcher = make_searcher(model, all_heads.tokenizer.tokens, Search(kind))
+        search = searcher.initial_state(2)
         parts = list(vars(search.to("meta")).values())
         inner = [vars(part).values() for part in parts if not isinstance(part, torch.Tensor)]
         tensors = [t for t in parts if isinstance(t, torch.Tensor)] + [t for p in inner for t in p]

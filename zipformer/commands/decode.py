@@ -15,6 +15,7 @@ from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser
+from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.evaluation.evaluate import evaluate
 from zipformer.evaluation.results import LIVE
 from zipformer.evaluation.table import to_markdown
@@ -39,7 +40,7 @@ def add_arguments(parser: VerbParser) -> None:
     options.add_mode_options(parser)
     parser.add_argument("--sets", help="names in the run's config, or name=manifest (default: all)")
     parser.add_argument("--max-duration", type=float, help="seconds of audio in a batch")
-    options.add_search_options(parser)
+    add_search_options(parser)
 
 
 def run(args: Namespace) -> None:
@@ -49,7 +50,7 @@ def run(args: Namespace) -> None:
     sets = choose_sets(loaded.config, args.sets)
     for context, mode in product(contexts, args.right_mode):
         loaded.check_context(context, live=mode in LIVE)
-    method = options.method_of(args, loaded.model)
+    search = search_of(args, loaded.model)
     run = loaded.path.resolve().parent
     print(f"{loaded.label} of {run}, {loaded.steps} training steps")
     entries = []
@@ -63,7 +64,7 @@ def run(args: Namespace) -> None:
                     name,
                     context,
                     right_mode=mode,
-                    method=method,
+                    search=search,
                     max_duration=args.max_duration,
                     chosen=args.chosen,
                 )

@@ -15,6 +15,7 @@ from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser
+from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.data.manifests import open_cuts
 from zipformer.evaluation.table import to_markdown
 from zipformer.evaluation.test_sets import choose_sets
@@ -37,7 +38,7 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--contexts", required=True, help="as in '32/256/0 32/256/64'")
     parser.add_argument("--sets", help="names in the run's config, or name=manifest (default: all)")
     parser.add_argument("--limit", type=int, help="only the first so many cuts of a set")
-    options.add_search_options(parser)
+    add_search_options(parser)
     parser.add_argument("--speech-end", choices=["energy", "alignment"], default="energy")
     parser.add_argument("--silence", type=float, default=0.0, help="seconds after each utterance")
     parser.add_argument("--live", action="store_true", help="also ask a server, started here")
@@ -54,11 +55,11 @@ def run(args: Namespace) -> None:
     if args.uri and (args.live or len(contexts) > 1):
         raise ValueError("--uri is one server with one context: give only that, no --live")
     sets = choose_sets(loaded.config, args.sets)
-    method = options.method_of(args, loaded.model)
+    search = search_of(args, loaded.model)
     rows = []
     for (name, path), context in product(sets.items(), contexts):
         cuts = list(islice(open_cuts(path), args.limit))
-        recognizer = quick_recognizer(loaded, context, method, threads=1)
+        recognizer = quick_recognizer(loaded, context, search, threads=1)
         row = measure(recognizer, name, cuts, args.speech_end == "alignment", args.silence)
         with serving(recognizer) if args.live else nullcontext(args) as server:
             if server.uri:

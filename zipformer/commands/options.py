@@ -14,14 +14,6 @@ from zipformer.context import Context
 from zipformer.evaluation.results import Mode
 from zipformer.evaluation.selection import Grid, select
 from zipformer.evaluation.table import to_markdown
-from zipformer.model import SpeechModel
-from zipformer.search.methods import (
-    FIRST_PASSES,
-    METHODS,
-    greedy_method,
-    make_decoder,
-    method_name,
-)
 
 AUTO = "auto"  # --epoch and --avg: picked on the validation sets
 
@@ -108,46 +100,6 @@ def add_mode_options(parser: ArgumentParser) -> None:
         const=["stream"],
         help="the same as --right-mode stream: audio in, chunk by chunk, as a live stream",
     )
-
-
-def add_search_options(parser: ArgumentParser) -> None:
-    """How words are searched."""
-    parser.add_argument(
-        "--method",
-        choices=METHODS,
-        help="search method (default: greedy, or ctc_greedy for a model without transducer)",
-    )
-    parser.add_argument(
-        "--beam", type=int, default=4, help="hypotheses that a beam search follows (default: 4)"
-    )
-    parser.add_argument(
-        "--attention-weight",
-        type=float,
-        default=0.5,
-        metavar="W",
-        help="attention_rescoring: (1 - W) first search + W attention decoder (default: 0.5)",
-    )
-    parser.add_argument(
-        "--first-pass",
-        choices=FIRST_PASSES,
-        help="attention_rescoring: whose hypotheses (default: the transducer's if there is one)",
-    )
-
-
-def method_of(options: Namespace, model: SpeechModel) -> str:
-    """The name of the method that ``add_search_options`` asked for.
-
-    Raises:
-        ValueError: If the model lacks a head that it needs, or a number makes no sense.
-    """
-    method = method_name(
-        options.method or greedy_method(model),
-        options.beam,
-        options.attention_weight,
-        options.first_pass,
-    )
-    make_decoder(model, [], method)  # refuses what cannot be
-    return method
 
 
 def load(options: Namespace, output: TextIO | None = None) -> LoadedModel:

@@ -12,6 +12,7 @@ from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser
+from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.serving.server import Limits, Server
 from zipformer.serving.serving import quick_recognizer, serve_until_signal
 
@@ -30,7 +31,7 @@ def add_arguments(parser: VerbParser) -> None:
     limits = Limits()
     options.add_model_options(parser)
     options.add_context_options(parser)
-    options.add_search_options(parser)
+    add_search_options(parser)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: whoever can reach it")
     parser.add_argument("--port", type=int, default=6006, help="0 takes a free one")
     parser.add_argument("--max-connections", type=int, default=limits.max_connections)
@@ -55,8 +56,8 @@ def run(args: Namespace) -> None:
     # Without any size it would be the whole utterance, which cannot stream.
     right = args.right or 0
     context = choose_contexts(loaded.config, None, args.chunk, args.left, right)[0]
-    method = options.method_of(args, loaded.model)
-    recognizer = quick_recognizer(loaded, context, method, args.threads)
+    search = search_of(args, loaded.model)
+    recognizer = quick_recognizer(loaded, context, search, args.threads)
     server = Server(recognizer, limits, not args.no_provisional)
 
     def started(uri: str) -> None:

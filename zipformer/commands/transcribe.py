@@ -15,6 +15,7 @@ from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser
+from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.evaluation.subtitles import to_srt
 from zipformer.evaluation.transcribe import Transcriber
 
@@ -33,7 +34,7 @@ def add_arguments(parser: VerbParser) -> None:
     options.add_model_options(parser)
     parser.add_argument("files", type=Path, nargs="+", help="wav, flac, mp3, ogg, opus, ...")
     options.add_context_options(parser)
-    options.add_search_options(parser)
+    add_search_options(parser)
     parser.add_argument("--srt", action="store_true", help="subtitles, beside each file as .srt")
     parser.add_argument("--json", action="store_true", help="print one JSON object a file")
 
@@ -43,7 +44,7 @@ def run(args: Namespace) -> None:
     loaded = options.load(args)
     context = choose_contexts(loaded.config, None, args.chunk, args.left, args.right)[0]
     print(f"{loaded.label}, {context.describe()}", file=sys.stderr)
-    transcriber = Transcriber(loaded, context, options.method_of(args, loaded.model))
+    transcriber = Transcriber(loaded, context, search_of(args, loaded.model))
     failed = 0
     for path in args.files:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,8 +22,8 @@ from zipformer.data.manifests import open_cuts, text_of
 from zipformer.evaluation.live import decode_live
 from zipformer.evaluation.results import LIVE, Mode, Result, is_streamable, write_result
 from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
-from zipformer.search.methods import greedy_method, make_decoder, method_name
-from zipformer.search.protocol import Decoder, Hypothesis
+from zipformer.search import Search, greedy_of, make_searcher
+from zipformer.search.protocol import Hypothesis, Searcher
 from zipformer.streaming import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -49,20 +50,20 @@ def decode_batches(
     batches: Iterable[Batch],
     context: Context,
     right_mode: Mode = "windowed",
-    method: str | None = None,
+    search: Search | None = None,
 ) -> Decoded:
     """Decodes batches one after another.
 
     Raises:
         MemoryError: If a batch does not fit into the memory of the device, saying what to lower.
     """
-    decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens, method)
+    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.tokens, search)
     decoded = Decoded()
     device = next(loaded.model.parameters()).device
     for batch in batches:
         began = time.perf_counter()
         try:
-            hypotheses = _decode_batch(loaded, decoder, batch.to(device), context, right_mode)
+            hypotheses = _decode_batch(loaded, searcher, batch.to(device), context, right_mode)
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 f"out of memory on a batch of {len(batch.cut_ids)} utterances, "
@@ -80,12 +81,12 @@ def decode_streams(
     loaded: LoadedModel,
     cuts_path: Path,
     context: Context,
-    method: str | None = None,
+    search: Search | None = None,
     limit: int = 0,
     padded: bool = False,
 ) -> Decoded:
     """Lets live streams hear the audio of a manifest; arguments as in ``evaluate``."""
-    recognizer = Recognizer.of(loaded, context, method)
+    recognizer = Recognizer.of(loaded, context, search)
     decoded = Decoded()
     cuts = islice(open_cuts(cuts_path), limit or None)
     for heard in decode_live(recognizer, cuts, padded=padded):
@@ -102,7 +103,7 @@ def evaluate(
     set_name: str,
     context: Context,
     right_mode: Mode = "windowed",
-    method: str | None = None,
+    search: Search | None = None,
     max_duration: float | None = None,
     limit: int = 0,
     decode_dir: Path | None = None,
@@ -118,7 +119,7 @@ def evaluate(
         right_mode: ``windowed`` gives the words of a stream in batches of whole utterances,
             ``stream`` lets live streams hear the audio itself, ``padded`` as well, with silence
             behind it in place of an end; ``masked`` gives other words.
-        method: Search method, as ``make_decoder`` knows it; greedy by default.
+        search: How to search; greedily by default.
         max_duration: Seconds of audio in a batch; by default the config's.
         limit: Only so many cuts; 0 = all.
         decode_dir: Where the folder goes; ``decode`` beside the checkpoint by default.
@@ -133,16 +134,16 @@ def evaluate(
     if not Path(cuts_path).is_file():
         raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
     loaded.check_context(context, live=right_mode in LIVE)
-    method = method_name(method or greedy_method(loaded.model))
+    search = search or greedy_of(loaded.model)
     if right_mode in LIVE:
         padded = right_mode == "padded"
-        decoded = decode_streams(loaded, Path(cuts_path), context, method, limit, padded)
+        decoded = decode_streams(loaded, Path(cuts_path), context, search, limit, padded)
     else:
         batches = eval_batches(
             Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
         )
-        decoded = decode_batches(loaded, batches, context, right_mode, method)
-    result = summarize(loaded, decoded, set_name, context, right_mode, method, chosen)
+        decoded = decode_batches(loaded, batches, context, right_mode, search)
+    result = summarize(loaded, decoded, set_name, context, right_mode, search, chosen)
     folder = write_result(decode_dir or loaded.path.parent / "decode", result, decoded.utterances)
     logger.info("[%s, %s, %s] WER %s, in %s", set_name, context, right_mode, result.errors, folder)
     return result
@@ -154,7 +155,7 @@ def summarize(
     set_name: str,
     context: Context,
     right_mode: Mode,
-    method: str,
+    search: Search,
     chosen: str | None = None,
 ) -> Result:
     """The figures of a decoded set.
@@ -171,7 +172,7 @@ def summarize(
     trained = known_provenance(loaded.provenance, loaded.config.data)
     return Result(
         set=set_name,
-        method=method,
+        method=str(search),
         context=str(context),
         right_mode=right_mode,
         streamable=is_streamable(context, right_mode),
@@ -202,14 +203,18 @@ def summarize(
 
 
 def _decode_batch(
-    loaded: LoadedModel, decoder: Decoder, batch: Batch, context: Context, right_mode: Mode
+    loaded: LoadedModel,
+    searcher: Searcher[Any],
+    batch: Batch,
+    context: Context,
+    right_mode: Mode,
 ) -> list[Hypothesis]:
     assert right_mode == "windowed" or right_mode == "masked"
     with torch.no_grad():
         out, lengths = loaded.model.encoder(
             batch.features, batch.feature_lens, context=context, right_mode=right_mode
         )
-        return decoder.decode(out, lengths)
+        return searcher.decode(out, lengths)
 
 
 def _device_name(device: torch.device) -> str:

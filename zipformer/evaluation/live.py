@@ -17,8 +17,8 @@ AT_ONCE = 16  # streams
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a stream heard.
+class StreamedCut:
+    """A cut that a live stream has heard.
 
     Args:
         cut: Its audio.
@@ -32,7 +32,7 @@ class Heard:
 
 
 @dataclass
-class _Live:
+class _OpenStream:
     cut: Cut
     samples: np.ndarray
     stream: Stream
@@ -42,7 +42,7 @@ class _Live:
 
 def decode_live(
     recognizer: Recognizer, cuts: Iterable[Cut], at_once: int = AT_ONCE, padded: bool = False
-) -> Iterator[Heard]:
+) -> Iterator[StreamedCut]:
     """Lets streams hear cuts, each a chunk of audio at a time; when one ends the next one joins.
 
     Servers of sherpa-onnx do not flush: whoever runs an export there lets silence follow, of the
@@ -65,18 +65,19 @@ def decode_live(
     per_frame = recognizer.sample_rate * FRAME_MS // 1000
     piece = recognizer.context.chunk * per_frame
     tail = np.zeros(recognizer.step_frames * per_frame if padded else 0, np.float32)
-    waiting, live = iter(cuts), list[_Live]()
+    waiting, live = iter(cuts), list[_OpenStream]()
     while True:
         for cut in waiting:
             samples = np.concatenate([_load(cut, recognizer.sample_rate), tail])
-            live.append(_Live(cut, samples, recognizer.open()))
+            live.append(_OpenStream(cut, samples, recognizer.open()))
             if len(live) >= at_once:
                 break
         if not live:
             return
         began = time.perf_counter()
         for each in live:
-            each.stream.accept(each.samples[each.position : each.position + piece])
+            heard = each.samples[each.position : each.position + piece]
+            recognizer.accept(each.stream, heard)
             each.position += piece
         recognizer.advance([each.stream for each in live])
         ended = [each for each in live if each.position >= len(each.samples)]
@@ -85,7 +86,7 @@ def decode_live(
         for each in live:
             each.seconds += share
         for each, result in zip(ended, results, strict=True):
-            yield Heard(each.cut, result, each.seconds)
+            yield StreamedCut(each.cut, result, each.seconds)
         live = [each for each in live if not each.stream.closed]
 
 

@@ -27,7 +27,6 @@ from zipformer.evaluation.evaluate import decode_batches
 from zipformer.evaluation.results import write_lines
 from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
 from zipformer.evaluation.table import NO_RESULT, Table
-from zipformer.search.methods import CTC_GREEDY, GREEDY
 
 SELECTION = "selection.json"
 
@@ -110,7 +109,7 @@ class Selection:
         return (
             f"epoch {best.epoch}, avg {best.avg} has the lowest WER, {best.wer:.2f} %, of "
             f"{len(self.candidates)} candidates on the validation sets {sets}{part} at context "
-            f"{asked['context']}, {asked.get('method', GREEDY)}, windowed"
+            f"{asked['context']}, {asked.get('method', 'greedy')}, windowed"
         )
 
     def table(self) -> Table:
@@ -238,7 +237,7 @@ def _question(
         "cuts": cuts,
         "context": str(context),
         "right_mode": "windowed",
-        "method": GREEDY if config.model.transducer else CTC_GREEDY,
+        "method": "greedy" if config.model.transducer else "ctc_greedy",
         "use_averaged_model": use_averaged_model,
     }
 

@@ -13,7 +13,7 @@ from zipformer.checkpoint.loading import LoadedModel
 from zipformer.context import Context
 from zipformer.data.audio import read_audio
 from zipformer.data.features import extract
-from zipformer.search.methods import make_decoder
+from zipformer.search import Search, make_searcher
 from zipformer.search.words import Word, words_of
 from zipformer.streaming import Recognizer
 
@@ -49,18 +49,20 @@ class Transcriber:
     Args:
         loaded: The model, on the device to use.
         context: What the encoder sees. A warning is logged if it was not trained for that.
-        method: How to search, as ``make_decoder`` knows it; greedily by default.
+        search: How to search; greedily by default.
 
     Raises:
         ValueError: On a context that the model cannot compute.
     """
 
-    def __init__(self, loaded: LoadedModel, context: Context, method: str | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, context: Context, search: Search | None = None) -> None:
         loaded.check_context(context)
-        self.method = method
+        self.search = search
         self.loaded = loaded
         self.context = context
-        self.decoder = make_decoder(loaded.model.at(context), loaded.tokenizer.tokens, method)
+        self.searcher = make_searcher(
+            loaded.model.heads_at(context), loaded.tokenizer.tokens, search
+        )
         self.device = next(loaded.model.parameters()).device
 
     def file(self, path: Path) -> Transcript:
@@ -88,10 +90,12 @@ class Transcriber:
         features = extract(samples[None], rate, config.encoder.num_features).to(self.device)
         lengths = torch.tensor([len(features)], device=self.device)
         out, out_lengths = self.loaded.model.encoder(features[None], lengths, self.context)
-        return words_of(self.decoder.decode(out, out_lengths)[0], tokens)
+        return words_of(self.searcher.decode(out, out_lengths)[0], tokens)
 
     def _stream_words(self, samples: Tensor) -> list[Word]:
-        stream = Recognizer.of(self.loaded, self.context, self.method).open()
-        for piece in samples.split(self.loaded.config.data.sample_rate):
-            stream.push(piece)
+        recognizer = Recognizer.of(self.loaded, self.context, self.search)
+        stream = recognizer.open()
+        for piece in samples.split(recognizer.sample_rate):
+            recognizer.accept(stream, piece)
+            recognizer.advance([stream])
         return stream.close().words

@@ -5,11 +5,9 @@ Letters: J joiner dimension, T' encoder output frames (25 Hz).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -17,9 +15,10 @@ from torch import Tensor
 
 from zipformer.context import Context
 from zipformer.export import feeding, states
+from zipformer.export.parts import TransducerParts
 from zipformer.export.runtime import OnnxEncoder, OnnxTransducer
-from zipformer.model import SpeechModel, Transducer, as_transducer
-from zipformer.search.methods import make_decoder
+from zipformer.model import SpeechModel
+from zipformer.search import make_searcher
 
 LIMIT = 1e-3  # absolute, of files in float32
 
@@ -87,23 +86,21 @@ def check(model: SpeechModel, directory: Path, audio: Sequence[Tensor | np.ndarr
     export = OnnxTransducer(directory)
     encoder = export.encoder
     context = encoder.context if isinstance(encoder, OnnxEncoder) else Context.full()
-    model = copy.deepcopy(model.at(context)).cpu().eval()
-    model = as_transducer(model, "the comparison needs")
-    results = (_check_one(model, export, export.features(samples)) for samples in audio)
+    parts = TransducerParts.of(model, context, "the comparison needs")
+    results = (_check_one(parts, export, export.features(samples)) for samples in audio)
     return sum(results, Check())
 
 
 @torch.no_grad()
-def _check_one(model: Transducer, export: OnnxTransducer, features: Tensor) -> Check:
+def _check_one(parts: TransducerParts, export: OnnxTransducer, features: Tensor) -> Check:
     """One utterance (T, num_features)."""
     compare = _encode_steps if isinstance(export.encoder, OnnxEncoder) else _encode_whole
-    ours, theirs, state = compare(model, export, features)
-    projected = model.joiner.encoder_proj(ours)  # (1, T', J)
+    ours, theirs, state = compare(parts, export, features)
+    projected = parts.joiner.encoder_proj(ours)  # (1, T', J)
     lengths = torch.tensor([theirs.shape[1]])
-    searches = (model, cast(Transducer, export))
-    mine, other = (make_decoder(m, export.tokens) for m in searches)
-    (heard,), (wanted,) = other.decode(theirs, lengths), mine.decode(ours, lengths)
-    predictor, joiner = _compare_heads(model, export, projected[0], wanted.tokens)
+    (wanted,) = make_searcher(parts, export.tokens).decode(ours, lengths)
+    (heard,) = make_searcher(export, export.tokens).decode(theirs, lengths)
+    predictor, joiner = _compare_heads(parts, export, projected[0], wanted.tokens)
     return Check(
         utterances=1,
         same_tokens=int((heard.tokens, heard.frames) == (wanted.tokens, wanted.frames)),
@@ -115,17 +112,17 @@ def _check_one(model: Transducer, export: OnnxTransducer, features: Tensor) -> C
 
 
 def _encode_steps(
-    model: Transducer, export: OnnxTransducer, features: Tensor
+    parts: TransducerParts, export: OnnxTransducer, features: Tensor
 ) -> tuple[Tensor, Tensor, float]:
     """(1, T', D) of the model, (1, T', J) of the export, and the largest error of a state."""
     assert isinstance(export.encoder, OnnxEncoder)
     context = export.encoder.context
-    state, other = model.encoder.initial_state(1, context), export.encoder.initial_state(1)
+    state, other = parts.encoder.initial_state(1, context), export.encoder.initial_state(1)
     worst, ours, theirs = 0.0, [], []
     for step in range(feeding.num_steps(context, len(features))):
         start = step * context.chunk
         window = features[None, start : start + feeding.step_frames(context)]
-        out, state = model.encoder.step(window, state, context)
+        out, state = parts.encoder.step(window, state, context)
         other_out, other = export.encoder.step(window, other)
         ours.append(out)
         theirs.append(other_out)
@@ -135,28 +132,28 @@ def _encode_steps(
 
 
 def _encode_whole(
-    model: Transducer, export: OnnxTransducer, features: Tensor
+    parts: TransducerParts, export: OnnxTransducer, features: Tensor
 ) -> tuple[Tensor, Tensor, float]:
     """The same of an offline export, which has no state."""
     lengths = torch.tensor([len(features)])
-    ours, out_lengths = model.encoder(features[None], lengths)
+    ours, out_lengths = parts.encoder(features[None], lengths)
     theirs, other_lengths = export.encoder(features[None], lengths)
     assert out_lengths.tolist() == other_lengths.tolist()
     return ours, theirs, 0.0
 
 
 def _compare_heads(
-    model: Transducer, export: OnnxTransducer, projected: Tensor, tokens: Sequence[int]
+    parts: TransducerParts, export: OnnxTransducer, projected: Tensor, tokens: Sequence[int]
 ) -> tuple[float, float]:
     """Errors of predictor and joiner at (T', J) frames, after each of an utterance's tokens."""
     size = export.predictor.context_size
-    history = torch.tensor([-1] * (size - 1) + [model.predictor.blank_id, *tokens])
+    history = torch.tensor([-1] * (size - 1) + [parts.predictor.blank_id, *tokens])
     contexts = history.unfold(0, size, 1)
-    predicted = model.joiner.decoder_proj(model.predictor(contexts, pad=False)).squeeze(1)
-    predictor = _distance(predicted, export.predictor(contexts).squeeze(1))
+    predicted = parts.joiner.decoder_proj(parts.predictor(contexts, pad=False)).squeeze(1)
+    predictor = _distance(predicted, export.predictor(contexts, pad=False).squeeze(1))
     after = predicted[torch.arange(len(projected)) % len(predicted)]
-    logits = model.joiner(projected, after, project=False)
-    return predictor, _distance(logits, export.joiner(projected, after))
+    logits = parts.joiner(projected, after, project=False)
+    return predictor, _distance(logits, export.joiner(projected, after, project=False))
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

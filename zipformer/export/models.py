@@ -11,7 +11,6 @@ Letters: N streams or utterances, T feature frames of a step or an utterance.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from zipformer.context import Context
 from zipformer.export import networks, readme, states
 from zipformer.export.feeding import step_frames
 from zipformer.export.onnx_file import Network, require_onnx, write
-from zipformer.model import SpeechModel, Transducer, as_transducer
+from zipformer.export.parts import TransducerParts
+from zipformer.model import SpeechModel
 from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.zipformer.config import ZipformerConfig
 
@@ -60,11 +60,11 @@ def export_streaming(
     config = _zipformer(model.encoder.config)
     _check_frontend(config)
     _check_layers(config)
-    model = _prepare(model.at(context), tokens, directory)
-    state = states.to_list(model.encoder.initial_state(EXAMPLE, context))
-    axes = states.state_axes(model.encoder.num_layers)
+    parts = _prepare(model, context, tokens, directory)
+    state = states.to_list(parts.encoder.initial_state(EXAMPLE, context))
+    axes = states.state_axes(parts.encoder.num_layers)
     encoder = Network(
-        networks.StreamingEncoder(model, context),
+        networks.EncoderStep(parts, context),
         (torch.zeros(EXAMPLE, step_frames(context), config.num_features), *state),
         inputs={"x": {0: "N"}} | {name: {axis: "N"} for name, axis in axes.items()},
         outputs={"encoder_out": {0: "N"}}
@@ -72,7 +72,7 @@ def export_streaming(
         metadata=dict(about or {}) | streaming_metadata(config, context, sample_rate),
     )
     write(encoder, Path(directory) / ENCODER, int8)
-    _write_rest(model, tokens, directory, int8)
+    _write_rest(parts, tokens, directory, int8)
     export = readme.Export(context, sample_rate, config.num_features, int8, about or {})
     readme.write(directory, export)
 
@@ -96,10 +96,10 @@ def export_offline(
         ImportError: If the packages of the extra ``export`` are missing.
     """
     _zipformer(model.encoder.config)
-    model = _prepare(model, tokens, directory)
-    num_features = model.encoder.config.num_features
+    parts = _prepare(model, Context.full(), tokens, directory)
+    num_features = parts.encoder.config.num_features
     encoder = Network(
-        networks.OfflineEncoder(model),
+        networks.WholeEncoder(parts),
         (
             torch.zeros(EXAMPLE, EXAMPLE_FRAMES, num_features),
             torch.tensor([EXAMPLE_FRAMES, EXAMPLE_FRAMES // 2]),
@@ -116,7 +116,7 @@ def export_offline(
         },
     )
     write(encoder, Path(directory) / ENCODER, int8)
-    _write_rest(model, tokens, directory, int8)
+    _write_rest(parts, tokens, directory, int8)
     export = readme.Export(Context.full(), sample_rate, num_features, int8, about or {})
     readme.write(directory, export)
 
@@ -153,20 +153,20 @@ def streaming_metadata(
     }
 
 
-def _write_rest(model: Transducer, tokens: Sequence[str], directory: Path, int8: bool) -> None:
+def _write_rest(parts: TransducerParts, tokens: Sequence[str], directory: Path, int8: bool) -> None:
     """Decoder, joiner and vocabulary, which are the same for streams and whole utterances."""
-    size = model.predictor.context_size
-    joiner_dim = model.joiner.output_linear.in_features
+    size = parts.predictor.context_size
+    joiner_dim = parts.joiner.output_linear.in_features
     decoder = Network(
-        networks.Decoder(model),
+        networks.PredictorOutput(parts),
         (torch.zeros(EXAMPLE, size, dtype=torch.int64),),
         inputs={"y": {0: "N"}},
         outputs={"decoder_out": {0: "N"}},
-        metadata={"context_size": str(size), "vocab_size": str(model.vocab_size)},
+        metadata={"context_size": str(size), "vocab_size": str(len(tokens))},
         quantized=("MatMul", "Gather"),
     )
     joiner = Network(
-        networks.JoinerOutput(model),
+        networks.JoinerOutput(parts),
         (torch.zeros(EXAMPLE, joiner_dim), torch.zeros(EXAMPLE, joiner_dim)),
         inputs={"encoder_out": {0: "N"}, "decoder_out": {0: "N"}},
         outputs={"logit": {0: "N"}},
@@ -178,14 +178,16 @@ def _write_rest(model: Transducer, tokens: Sequence[str], directory: Path, int8:
     (Path(directory) / TOKENS).write_text("".join(lines), encoding="utf-8")
 
 
-def _prepare(model: SpeechModel, tokens: Sequence[str], directory: Path) -> Transducer:
-    """The model as it is exported: a copy on the CPU; refuses what cannot be, makes the folder."""
-    model = as_transducer(model, "the ONNX export writes transducers only and needs")
+def _prepare(
+    model: SpeechModel, context: Context, tokens: Sequence[str], directory: Path
+) -> TransducerParts:
+    """What is exported, copied to the CPU; refuses what cannot be, makes the folder."""
+    parts = TransducerParts.of(model, context, "the ONNX export writes transducers only and needs")
     if len(tokens) != model.vocab_size:
         raise ValueError(f"{len(tokens)} tokens, but the model knows {model.vocab_size}")
     require_onnx()
     Path(directory).mkdir(parents=True, exist_ok=True)
-    return copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+    return parts
 
 
 def _zipformer(config: EncoderConfig) -> ZipformerConfig:

@@ -14,23 +14,23 @@ from torch import Tensor, nn
 
 from zipformer.context import Context
 from zipformer.export import states
-from zipformer.model import Transducer
+from zipformer.export.parts import TransducerParts
 from zipformer.nn.streaming_encoder import MIN_FRAMES
 from zipformer.nn.zipformer.encoder import Encoder
 
 
-class StreamingEncoder(nn.Module):
+class EncoderStep(nn.Module):
     """A step of streams, with the joiner's projection of the encoder's output.
 
     Args:
-        model: Whose encoder.
+        parts: Whose encoder.
         context: One that can stream.
     """
 
-    def __init__(self, model: Transducer, context: Context) -> None:
+    def __init__(self, parts: TransducerParts, context: Context) -> None:
         super().__init__()
-        self.encoder = model.encoder
-        self.projection = model.joiner.encoder_proj
+        self.encoder = parts.encoder
+        self.projection = parts.joiner.encoder_proj
         self.context = context
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -41,17 +41,17 @@ class StreamingEncoder(nn.Module):
         return self.projection(out), *states.to_list(after)
 
 
-class OfflineEncoder(nn.Module):
+class WholeEncoder(nn.Module):
     """Whole utterances with full context, with the joiner's projection of the encoder's output.
 
     Args:
-        model: Whose encoder.
+        parts: Whose encoder.
     """
 
-    def __init__(self, model: Transducer) -> None:
+    def __init__(self, parts: TransducerParts) -> None:
         super().__init__()
-        self.encoder = model.encoder
-        self.projection = model.joiner.encoder_proj
+        self.encoder = parts.encoder
+        self.projection = parts.joiner.encoder_proj
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
         """(N, T, features) and (N,) -> (N, T', J) and (N,), T' of T feature frames."""
@@ -62,17 +62,17 @@ class OfflineEncoder(nn.Module):
         return self.projection(out[:, :num_out]), lengths
 
 
-class Decoder(nn.Module):
+class PredictorOutput(nn.Module):
     """The predictor, with the joiner's projection of its output.
 
     Args:
-        model: Whose predictor.
+        parts: Whose predictor.
     """
 
-    def __init__(self, model: Transducer) -> None:
+    def __init__(self, parts: TransducerParts) -> None:
         super().__init__()
-        self.predictor = model.predictor
-        self.projection = model.joiner.decoder_proj
+        self.predictor = parts.predictor
+        self.projection = parts.joiner.decoder_proj
 
     def forward(self, y: Tensor) -> Tensor:
         """(N, context size) tokens, -1 for none -> (N, J)."""
@@ -83,12 +83,12 @@ class JoinerOutput(nn.Module):
     """What is left of the joiner when its inputs are projected.
 
     Args:
-        model: Whose joiner.
+        parts: Whose joiner.
     """
 
-    def __init__(self, model: Transducer) -> None:
+    def __init__(self, parts: TransducerParts) -> None:
         super().__init__()
-        self.joiner = model.joiner
+        self.joiner = parts.joiner
 
     def forward(self, encoder_out: Tensor, decoder_out: Tensor) -> Tensor:
         """(N, J) and (N, J) -> (N, V) logits."""

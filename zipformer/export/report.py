@@ -24,7 +24,7 @@ from zipformer.evaluation.test_sets import choose_sets
 from zipformer.export import models, readme
 from zipformer.export.check import LIMIT, Check, check
 from zipformer.export.runtime import OnnxTransducer
-from zipformer.search.methods import make_decoder
+from zipformer.search import make_searcher
 from zipformer.search.protocol import Hypothesis
 
 logger = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def _score(
 def _pytorch(
     loaded: LoadedModel, context: Context
 ) -> Callable[[list[np.ndarray]], list[Hypothesis]]:
-    decoder = make_decoder(loaded.model.heads_at(context), loaded.tokenizer.tokens)
+    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.tokens)
     device = next(loaded.model.parameters()).device
     rate, bins = loaded.config.data.sample_rate, loaded.config.encoder.num_features
 
@@ -189,7 +189,7 @@ def _pytorch(
         features = [extract(samples, rate, bins) for samples in audio]
         lengths = torch.tensor([len(f) for f in features], device=device)
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True).to(device)
-        return decoder.decode(*loaded.model.encoder(padded, lengths, context))
+        return searcher.decode(*loaded.model.encoder(padded, lengths, context))
 
     return decode
 

@@ -10,27 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zipformer.context import Context
+from zipformer.context import FRAMES_PER_OUTPUT, Context
 from zipformer.data.features import extract
 from zipformer.export import feeding, states
 from zipformer.export.models import DECODER, ENCODER, JOINER, TOKENS
 from zipformer.export.onnx_file import int8_path, require_onnx
-from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
-from zipformer.search.methods import make_decoder
+from zipformer.search import Search, make_searcher
 from zipformer.search.protocol import Hypothesis
 
 
 class OnnxTransducer:
-    """The files of an export.
+    """The files of an export; searches take it for the heads of a model.
 
     Args:
         directory: That ``export_streaming`` or ``export_offline`` wrote.
@@ -41,6 +39,9 @@ class OnnxTransducer:
         FileNotFoundError: If one of the files is missing, naming it.
         ImportError: If the packages of the extra ``export`` are missing.
     """
+
+    ctc_output: ClassVar[None] = None
+    attention_decoder: ClassVar[None] = None
 
     def __init__(self, directory: Path, int8: bool = False, num_threads: int = 1) -> None:
         require_onnx()
@@ -54,7 +55,6 @@ class OnnxTransducer:
         self.encoder = OnnxEncoder(encoder) if streams else OnnxOfflineEncoder(encoder)
         self.predictor = OnnxPredictor(decoder)
         self.joiner = OnnxJoiner(joiner)
-        self.ctc_output = self.attention_decoder = None
         self.sample_rate = int(encoder.metadata["sample_rate"])
         self.num_features = int(encoder.inputs[0].shape[2])
         lines = (Path(directory) / TOKENS).read_text(encoding="utf-8").splitlines()
@@ -69,15 +69,14 @@ class OnnxTransducer:
         return extract(wave, self.sample_rate, self.num_features)
 
     def decode(
-        self, audio: Sequence[Tensor | np.ndarray], method: str = "greedy"
+        self, audio: Sequence[Tensor | np.ndarray], search: Search | None = None
     ) -> list[Hypothesis]:
         """What is heard in recordings, each (N,) samples; all in one batch."""
         features = [self.features(samples) for samples in audio]
         lengths = torch.tensor([len(frames) for frames in features])
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         out, out_lengths = self.encoder(padded, lengths)
-        decoder = make_decoder(cast(SpeechModel, self), self.tokens, method)
-        return decoder.decode(out, out_lengths)
+        return make_searcher(self, self.tokens, search).decode(out, out_lengths)
 
 
 class OnnxEncoder:
@@ -106,7 +105,7 @@ class OnnxEncoder:
             out, state = self.step(F.pad(window, (0, 0, 0, size - window.shape[1])), state)
             outputs.append(out)
         none = torch.zeros(len(features), 0, self._file.outputs[0].shape[2])
-        return torch.cat([none, *outputs], dim=1), steps * (chunk // 4)
+        return torch.cat([none, *outputs], dim=1), steps * (chunk // FRAMES_PER_OUTPUT)
 
 
 class OnnxOfflineEncoder:
@@ -129,7 +128,7 @@ class OnnxPredictor:
         self.context_size = int(file.metadata["context_size"])
         self.blank_id = 0
 
-    def __call__(self, tokens: Tensor, pad: bool = False) -> Tensor:
+    def __call__(self, tokens: Tensor, pad: bool = True) -> Tensor:
         """(B, context size) -> (B, 1, J)."""
         assert not pad, "the graph takes one context"
         return self._file.run(tokens)[0].unsqueeze(1)
@@ -140,17 +139,21 @@ class OnnxJoiner:
 
     def __init__(self, file: _File) -> None:
         self._file = file
-        self.output_linear = SimpleNamespace(weight=torch.zeros(0))  # says on which device
 
-    def encoder_proj(self, encoder_out: Tensor) -> Tensor:
+    @property
+    def device(self) -> torch.device:
+        """The CPU, where its inputs and outputs are."""
+        return torch.device("cpu")
+
+    def project_encoder(self, encoder_out: Tensor) -> Tensor:
         """Nothing is left to do."""
         return encoder_out
 
-    def decoder_proj(self, predictor_out: Tensor) -> Tensor:
+    def project_predictor(self, predictor_out: Tensor) -> Tensor:
         """Nothing is left to do."""
         return predictor_out
 
-    def __call__(self, encoder_out: Tensor, predictor_out: Tensor, project: bool = False) -> Tensor:
+    def __call__(self, encoder_out: Tensor, predictor_out: Tensor, project: bool = True) -> Tensor:
         """(..., J) twice, broadcast against each other -> (..., V)."""
         pair = torch.broadcast_tensors(encoder_out, predictor_out)
         (logits,) = self._file.run(*(x.reshape(-1, x.shape[-1]) for x in pair))

@@ -27,6 +27,19 @@ class Joiner(nn.Module):
         self.decoder_proj = scaled_linear(predictor_dim, joiner_dim, scale=0.25)
         self.output_linear = nn.Linear(joiner_dim, vocab_size)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return self.output_linear.weight.device
+
+    def project_encoder(self, encoder_out: Tensor) -> Tensor:
+        """(..., encoder_dim) -> (..., joiner_dim)."""
+        return self.encoder_proj(encoder_out)
+
+    def project_predictor(self, predictor_out: Tensor) -> Tensor:
+        """(..., predictor_dim) -> (..., joiner_dim)."""
+        return self.decoder_proj(predictor_out)
+
     def forward(self, encoder_out: Tensor, predictor_out: Tensor, project: bool = True) -> Tensor:
         """Scores of shape (..., V); the leading axes of the inputs broadcast.
 

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zipformer.heads.attention_decoder import AttentionDecoder
 from zipformer.search.history import NOTHING
-from zipformer.search.protocol import BeamDecoder, Decoder, Hypothesis
+from zipformer.search.protocol import BeamSearcher, Hypothesis, Searcher
 
 AT_ONCE = 64  # hypotheses that are scored together
 
@@ -78,8 +78,8 @@ class RescoringState:
         )
 
 
-class AttentionRescoring(Decoder[RescoringState]):
-    """Rescoring of n-best lists (a ``Decoder``).
+class AttentionRescoring(Searcher[RescoringState]):
+    """Rescoring of n-best lists (a ``Searcher``).
 
     The hypothesis with the greatest ``(1 - weight) first + weight attention`` wins: log-probability
     of the first search, and of the attention decoder for the whole transcript and its end. Frames
@@ -98,7 +98,7 @@ class AttentionRescoring(Decoder[RescoringState]):
     """
 
     def __init__(
-        self, search: BeamDecoder[Any], decoder: AttentionDecoder, weight: float = 0.5
+        self, search: BeamSearcher[Any], decoder: AttentionDecoder, weight: float = 0.5
     ) -> None:
         if not 0.0 <= weight <= 1.0:
             raise ValueError(f"the weight {weight:g} of the attention decoder must be 0 to 1")
@@ -119,16 +119,7 @@ class AttentionRescoring(Decoder[RescoringState]):
 
     @torch.no_grad()
     def step(self, encoder_out: Tensor, lengths: Tensor, state: RescoringState) -> RescoringState:
-        """Goes on with the next frames of each stream.
-
-        Args:
-            encoder_out: (B, T, D).
-            lengths: (B,) valid frames of these; what lies behind them changes nothing.
-            state: What the previous step returned; it is not changed.
-
-        Returns:
-            The new state.
-        """
+        """Goes on with the next frames; see ``Searcher.step``."""
         lengths = lengths.to(encoder_out.device)
         after = state.lengths + lengths
         index = torch.arange(encoder_out.shape[1], device=lengths.device)
@@ -146,7 +137,7 @@ class AttentionRescoring(Decoder[RescoringState]):
     @torch.no_grad()
     def hypotheses(self, state: RescoringState) -> list[Hypothesis]:
         """The best of the hypotheses if the utterances ended here, without what was taken."""
-        lists = self.search.candidates(state.search)
+        lists = self.search.n_best(state.search)
         taken = [[i for i in row if i != NOTHING] for row in state.taken.tolist()]
         rows = [  # where there is a choice
             (i, candidate, torch.tensor(taken[i] + candidate.hypothesis.tokens, dtype=torch.int64))

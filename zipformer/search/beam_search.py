@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zipformer.heads.joiner import Joiner
-from zipformer.heads.predictor import StatelessPredictor
 from zipformer.search.beam_history import (
     EMPTY,
     BeamHistory,
@@ -29,8 +27,9 @@ from zipformer.search.beam_history import (
     take_common,
     with_history,
 )
+from zipformer.search.heads import JoinerHead, PredictorHead
 from zipformer.search.history import NOTHING
-from zipformer.search.protocol import BeamDecoder, Candidate, Hypothesis
+from zipformer.search.protocol import BeamSearcher, Hypothesis, NBestEntry
 from zipformer.search.transducer_search import TransducerSearch
 
 
@@ -52,8 +51,8 @@ class BeamState(BeamHistory):
     hashes: Tensor
 
 
-class ModifiedBeamSearch(TransducerSearch[BeamState], BeamDecoder[BeamState]):
-    """Modified beam search, batched and step by step (a ``Decoder``).
+class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
+    """Modified beam search, batched and step by step (a ``Searcher``).
 
     In the end the hypothesis with the greatest log-probability per token wins; the S tokens that
     the predictor sees before the first frame count, as in the published search. That search lets
@@ -76,8 +75,8 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamDecoder[BeamState]):
 
     def __init__(
         self,
-        predictor: StatelessPredictor,
-        joiner: Joiner,
+        predictor: PredictorHead,
+        joiner: JoinerHead,
         blank_id: int = 0,
         unk_id: int | None = None,
         beam: int = 4,
@@ -104,18 +103,9 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamDecoder[BeamState]):
 
     @torch.no_grad()
     def step(self, encoder_out: Tensor, lengths: Tensor, state: BeamState) -> BeamState:
-        """Goes on with the next frames of each stream.
-
-        Args:
-            encoder_out: (B, T, D).
-            lengths: (B,) valid frames of these; what lies behind them changes nothing.
-            state: What the previous step returned; it is not changed.
-
-        Returns:
-            The new state.
-        """
+        """Goes on with the next frames; see ``Searcher.step``."""
         lengths = lengths.to(encoder_out.device)
-        encoded = self.joiner.encoder_proj(encoder_out)  # (B, T, J)
+        encoded = self.joiner.project_encoder(encoder_out)  # (B, T, J)
         slots, columns = state, []
         for t in range(encoder_out.shape[1]):
             slots, column = self._advance(encoded[:, t], t < lengths, slots)
@@ -127,12 +117,12 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamDecoder[BeamState]):
         per_token = state.scores / (state.counts + self.predictor.context_size)
         return hypotheses_in(state, per_token.argmax(dim=1))
 
-    def candidates(self, state: BeamState) -> list[list[Candidate]]:
+    def n_best(self, state: BeamState) -> list[list[NBestEntry]]:
         """The hypotheses in the slots of each stream."""
         slots = [
             hypotheses_in(state, torch.full_like(state.processed, k)) for k in range(self.beam)
         ]
-        return Candidate.lists(state.scores, slots)
+        return NBestEntry.lists(state.scores, slots)
 
     def take(self, state: BeamState) -> tuple[list[Hypothesis], BeamState]:
         """Takes out of the state what all hypotheses of a stream begin with, at the same frames.

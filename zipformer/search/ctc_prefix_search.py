@@ -31,7 +31,7 @@ from zipformer.search.beam_history import (
 )
 from zipformer.search.ctc_search import CtcSearch
 from zipformer.search.history import NOTHING
-from zipformer.search.protocol import BeamDecoder, Candidate, Hypothesis
+from zipformer.search.protocol import BeamSearcher, Hypothesis, NBestEntry
 
 
 @dataclass
@@ -87,8 +87,8 @@ class _Grown:
     row: Tensor
 
 
-class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamDecoder[CtcBeamState]):
-    """Prefix beam search, batched and step by step (a ``Decoder``).
+class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
+    """Prefix beam search, batched and step by step (a ``Searcher``).
 
     With a beam that holds every prefix the result is exact: the transcript whose alignments have
     the greatest probability together.
@@ -133,16 +133,7 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamDecoder[CtcBeamState]):
 
     @torch.no_grad()
     def step(self, encoder_out: Tensor, lengths: Tensor, state: CtcBeamState) -> CtcBeamState:
-        """Goes on with the next frames of each stream.
-
-        Args:
-            encoder_out: (B, T, D).
-            lengths: (B,) valid frames of these; what lies behind them changes nothing.
-            state: What the previous step returned; it is not changed.
-
-        Returns:
-            The new state.
-        """
+        """Goes on with the next frames; see ``Searcher.step``."""
         lengths = lengths.to(encoder_out.device)
         log_probs = self.output(encoder_out).double()  # (B, T, V)
         slots, columns = state, []
@@ -155,11 +146,11 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamDecoder[CtcBeamState]):
         """The most probable transcript of each stream so far, without what was taken."""
         return hypotheses_in(state, self._best_row(state))
 
-    def candidates(self, state: CtcBeamState) -> list[list[Candidate]]:
+    def n_best(self, state: CtcBeamState) -> list[list[NBestEntry]]:
         """The prefixes of each stream."""
         rows = _better_row(state.scores)
         slots = [hypotheses_in(state, rows[:, k]) for k in range(self.beam)]
-        return Candidate.lists(state.totals, slots)
+        return NBestEntry.lists(state.totals, slots)
 
     def take(self, state: CtcBeamState) -> tuple[list[Hypothesis], CtcBeamState]:
         """Takes out of the state what all alignments of a stream begin with, at the same frames."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from zipformer.search.history import NOTHING, History, take_emitted, to_hypotheses
-from zipformer.search.protocol import Decoder, Hypothesis, State
+from zipformer.search.protocol import Hypothesis, Searcher, State
 
 
-class CtcSearch(Decoder[State]):
+class CtcSearch(Searcher[State]):
     """A search over the log-probabilities that a CTC head gives to every frame.
 
     Args:
@@ -45,7 +45,7 @@ class CtcGreedyState(History):
 
 
 class CtcGreedySearch(CtcSearch[CtcGreedyState]):
-    """The best token of every frame, repeats and blanks left out (a ``Decoder``).
+    """The best token of every frame, repeats and blanks left out (a ``Searcher``).
 
     A token counts at the first frame of its run. Arguments as its base class.
     """
@@ -63,16 +63,7 @@ class CtcGreedySearch(CtcSearch[CtcGreedyState]):
 
     @torch.no_grad()
     def step(self, encoder_out: Tensor, lengths: Tensor, state: CtcGreedyState) -> CtcGreedyState:
-        """Goes on with the next frames of each stream.
-
-        Args:
-            encoder_out: (B, T, D).
-            lengths: (B,) valid frames of these; what lies behind them changes nothing.
-            state: What the previous step returned; it is not changed.
-
-        Returns:
-            The new state.
-        """
+        """Goes on with the next frames; see ``Searcher.step``."""
         lengths = lengths.to(encoder_out.device)
         index = torch.arange(encoder_out.shape[1], device=encoder_out.device)
         log_probs, token = self.output(encoder_out).float().max(dim=2)  # (B, T)

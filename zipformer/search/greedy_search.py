@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zipformer.model import SpeechModel, as_transducer
+from zipformer.model import SpeechModel, require_transducer
 from zipformer.search.history import NOTHING, History, take_emitted, to_hypotheses
 from zipformer.search.protocol import Hypothesis
 from zipformer.search.transducer_search import TransducerSearch
@@ -36,7 +36,7 @@ class GreedyState(History):
 
 
 class GreedySearch(TransducerSearch[GreedyState]):
-    """Greedy search, batched and step by step (a ``Decoder``); arguments as its base class."""
+    """Greedy search, batched and step by step (a ``Searcher``); arguments as its base class."""
 
     @torch.no_grad()
     def initial_state(self, batch_size: int) -> GreedyState:
@@ -54,21 +54,12 @@ class GreedySearch(TransducerSearch[GreedyState]):
 
     @torch.no_grad()
     def step(self, encoder_out: Tensor, lengths: Tensor, state: GreedyState) -> GreedyState:
-        """Goes on with the next frames of each stream.
-
-        Args:
-            encoder_out: (B, T, D).
-            lengths: (B,) valid frames of these; what lies behind them changes nothing.
-            state: What the previous step returned; it is not changed.
-
-        Returns:
-            The new state.
-        """
+        """Goes on with the next frames; see ``Searcher.step``."""
         num_frames = encoder_out.shape[1]
         index = torch.arange(num_frames, device=encoder_out.device)
         lengths = lengths.to(encoder_out.device)
         valid = index < lengths[:, None]  # (B, T)
-        encoded = self.joiner.encoder_proj(encoder_out)  # (B, T, J)
+        encoded = self.joiner.project_encoder(encoder_out)  # (B, T, J)
         context, predicted = state.context, state.predicted
         emitted, log_probs = [state.emitted], [state.log_probs]
         for t in range(num_frames):
@@ -120,6 +111,6 @@ def greedy(
     Raises:
         ValueError: If the model is no transducer.
     """
-    model = as_transducer(model, "greedy search needs")
-    search = GreedySearch(model.predictor, model.joiner, model.predictor.blank_id, unk_id)
-    return search.decode(encoder_out, lengths)
+    predictor, joiner = require_transducer(model, "greedy search needs")
+    searcher = GreedySearch(predictor, joiner, predictor.blank_id, unk_id)
+    return searcher.decode(encoder_out, lengths)

@@ -11,7 +11,7 @@ _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SILENT = {"<blk>", "<sos/eos>", "<unk>"}
 
 
-def text_of(ids: Sequence[int], pieces: Sequence[str]) -> str:
+def text_of_tokens(ids: Sequence[int], pieces: Sequence[str]) -> str:
     """The text that tokens write.
 
     Args:
@@ -22,7 +22,7 @@ def text_of(ids: Sequence[int], pieces: Sequence[str]) -> str:
         The text, without a blank at its beginning.
 
     Example:
-        >>> text_of([1, 2, 1], ["<blk>", "\u2581one", "s"])
+        >>> text_of_tokens([1, 2, 1], ["<blk>", "\u2581one", "s"])
         'ones one'
     """
     written = bytearray()

@@ -12,8 +12,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor
 
-SECONDS_PER_FRAME = 0.04  # of an encoder output frame
-
 
 class SearchState(Protocol):
     """What a search carries from step to step; the stream's axis comes first."""
@@ -47,7 +45,7 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class NBestEntry:
     """A hypothesis that a search still follows.
 
     Args:
@@ -59,15 +57,15 @@ class Candidate:
     hypothesis: Hypothesis
 
     @staticmethod
-    def lists(scores: Tensor, slots: Sequence[Sequence[Hypothesis]]) -> list[list[Candidate]]:
+    def lists(scores: Tensor, slots: Sequence[Sequence[Hypothesis]]) -> list[list[NBestEntry]]:
         """(B, K) scores and K times B hypotheses -> those of each stream whose score is finite."""
         return [
-            [Candidate(score, slots[k][i]) for k, score in enumerate(row) if score > -math.inf]
+            [NBestEntry(score, slots[k][i]) for k, score in enumerate(row) if score > -math.inf]
             for i, row in enumerate(scores.tolist())
         ]
 
 
-class Decoder(Protocol[State]):
+class Searcher(Protocol[State]):
     """A search over encoder outputs.
 
     However the frames of an utterance are cut into steps, and whatever else is in the batch, the
@@ -79,7 +77,16 @@ class Decoder(Protocol[State]):
         ...
 
     def step(self, encoder_out: Tensor, lengths: Tensor, state: State) -> State:
-        """Goes on with the next (B, T, D) frames, of which (B,) are valid."""
+        """Goes on with the next frames of each utterance.
+
+        Args:
+            encoder_out: (B, T, D).
+            lengths: (B,) valid frames of these; what lies after them changes nothing.
+            state: What the previous step returned; it is not changed.
+
+        Returns:
+            The new state.
+        """
         ...
 
     def hypotheses(self, state: State) -> list[Hypothesis]:
@@ -100,9 +107,9 @@ class Decoder(Protocol[State]):
         return self.hypotheses(self.step(encoder_out, lengths, self.initial_state(len(lengths))))
 
 
-class BeamDecoder(Decoder[State], Protocol[State]):
+class BeamSearcher(Searcher[State], Protocol[State]):
     """A search that follows several hypotheses."""
 
-    def candidates(self, state: State) -> list[list[Candidate]]:
+    def n_best(self, state: State) -> list[list[NBestEntry]]:
         """What is followed in each utterance; never nothing."""
         ...

@@ -8,13 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zipformer.heads.joiner import Joiner
-from zipformer.heads.predictor import StatelessPredictor
+from zipformer.search.heads import JoinerHead, PredictorHead
 from zipformer.search.history import NOTHING
-from zipformer.search.protocol import Decoder, State
+from zipformer.search.protocol import Searcher, State
 
 
-class TransducerSearch(Decoder[State]):
+class TransducerSearch(Searcher[State]):
     """A search over the predictor and joiner of a transducer, at most one token per frame.
 
     Args:
@@ -26,8 +25,8 @@ class TransducerSearch(Decoder[State]):
 
     def __init__(
         self,
-        predictor: StatelessPredictor,
-        joiner: Joiner,
+        predictor: PredictorHead,
+        joiner: JoinerHead,
         blank_id: int = 0,
         unk_id: int | None = None,
     ) -> None:
@@ -38,7 +37,7 @@ class TransducerSearch(Decoder[State]):
 
     def _first_context(self, batch_size: int) -> Tensor:
         """(B, S): before the first frame the predictor has seen a blank, before it nothing."""
-        device = self.joiner.output_linear.weight.device
+        device = self.joiner.device
         size = (batch_size, self.predictor.context_size)
         context = torch.full(size, NOTHING, dtype=torch.int64, device=device)
         context[:, -1] = self.blank_id
@@ -50,4 +49,4 @@ class TransducerSearch(Decoder[State]):
 
     def _predict(self, context: Tensor) -> Tensor:
         """(B, S) tokens -> (B, J)."""
-        return self.joiner.decoder_proj(self.predictor(context, pad=False)).squeeze(1)
+        return self.joiner.project_predictor(self.predictor(context, pad=False)).squeeze(1)

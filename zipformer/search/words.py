@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from zipformer.search.pieces import WORD_START, text_of
-from zipformer.search.protocol import SECONDS_PER_FRAME, Hypothesis
+from zipformer.context import OUTPUT_FRAME_SECONDS
+from zipformer.search.pieces import WORD_START, text_of_tokens
+from zipformer.search.protocol import Hypothesis
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ def words_of(hypothesis: Hypothesis, pieces: Sequence[str]) -> list[Word]:
         start, final = hypothesis.frames[first], hypothesis.frames[last - 1]
         confidence = math.exp(sum(log_probs) / len(log_probs))
         # More than one if tokens reach over blanks, none if there is nothing but a word's start.
-        for text in text_of(hypothesis.tokens[first:last], pieces).split():
+        for text in text_of_tokens(hypothesis.tokens[first:last], pieces).split():
             words.append(
                 Word(
                     text=text,
-                    start=round(start * SECONDS_PER_FRAME, 3),
-                    end=round((final + 1) * SECONDS_PER_FRAME, 3),
+                    start=round(start * OUTPUT_FRAME_SECONDS, 3),
+                    end=round((final + 1) * OUTPUT_FRAME_SECONDS, 3),
                     confidence=round(confidence, 4),
                 )
             )

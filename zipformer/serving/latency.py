@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from lhotse.cut import Cut
 
-from zipformer.context import FRAME_MS
+from zipformer.context import FRAME_MS, OUTPUT_FRAME_SECONDS
 from zipformer.evaluation.table import NO_RESULT, Table
-from zipformer.search.protocol import SECONDS_PER_FRAME
 from zipformer.serving.load import Plan, read_clips, run_level
 from zipformer.serving.speech_end import end_of_speech, end_of_words
 from zipformer.streaming.recognizer import Recognizer
@@ -30,7 +29,7 @@ WARM_UP_SAMPLES = 48_000
 
 
 @dataclass(frozen=True)
-class Heard:
+class TimedStream:
     """One utterance in a live stream; times in seconds of audio from its beginning.
 
     Args:
@@ -108,7 +107,7 @@ class Latency:
     server_calls: int = 0
 
 
-def listen(recognizer: Recognizer, samples: np.ndarray) -> Heard:
+def listen(recognizer: Recognizer, samples: np.ndarray) -> TimedStream:
     """Lets a stream hear one utterance, each step as soon as there is the audio for it.
 
     Args:
@@ -120,8 +119,10 @@ def listen(recognizer: Recognizer, samples: np.ndarray) -> Heard:
     lines: list[tuple[float, int, list[str]]] = []  # audio heard, tokens that are final, words
     for piece in _steps(recognizer, len(samples)):
         began = time.perf_counter()
-        stream.push(samples[heard : heard + piece])
+        recognizer.accept(stream, samples[heard : heard + piece])
+        recognizer.advance([stream])
         seconds += time.perf_counter() - began
+        recognizer.look_ahead([stream])
         heard += piece
         words = (stream.text + stream.provisional).split()
         lines.append((heard / rate, len(stream.final.tokens), words))
@@ -130,8 +131,8 @@ def listen(recognizer: Recognizer, samples: np.ndarray) -> Heard:
     seconds += time.perf_counter() - began
     lines.append((len(samples) / rate, len(result.tokens), result.text.split()))
     final = next(at for at, count, _ in lines if count == len(result.tokens))
-    emitted = (result.frames[-1] + 1) * SECONDS_PER_FRAME if result.frames else 0.0
-    return Heard(result, emitted, final, _shown(lines), seconds)
+    emitted = (result.frames[-1] + 1) * OUTPUT_FRAME_SECONDS if result.frames else 0.0
+    return TimedStream(result, emitted, final, _shown(lines), seconds)
 
 
 def measure(

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
+from zipformer.context import OUTPUT_FRAME_SECONDS
 from zipformer.search.pieces import WORD_START
-from zipformer.search.protocol import SECONDS_PER_FRAME
 from zipformer.streaming.stream import Stream
 
 END_OF_AUDIO = "Done"
@@ -88,13 +87,11 @@ def check_text(message: str) -> None:
         )
 
 
-def write_result(stream: Stream, pieces: Sequence[str], provisional: bool = True) -> str:
+def result_message(stream: Stream) -> str:
     """What a stream has heard so far, as JSON; of a closed stream it is the last message.
 
     Args:
         stream: Any; no step may be running on it.
-        pieces: The piece of every token id.
-        provisional: Whether to compute what may follow.
 
     Raises:
         ValueError: If a probability is not a number.
@@ -102,10 +99,10 @@ def write_result(stream: Stream, pieces: Sequence[str], provisional: bool = True
     final, last = stream.final, stream.closed
     content = {
         "text": stream.text,
-        "tokens": [pieces[token].replace(WORD_START, " ") for token in final.tokens],
-        "timestamps": [round(frame * SECONDS_PER_FRAME, 2) for frame in final.frames],
+        "tokens": [stream.pieces[token].replace(WORD_START, " ") for token in final.tokens],
+        "timestamps": [round(frame * OUTPUT_FRAME_SECONDS, 2) for frame in final.frames],
         "confidence": [round(math.exp(value), 4) for value in final.log_probs],
-        "provisional": stream.provisional if provisional else "",
+        "provisional": stream.provisional,
         "segment": 0,
         "start_time": 0.0,
         "is_final": last,
@@ -115,6 +112,6 @@ def write_result(stream: Stream, pieces: Sequence[str], provisional: bool = True
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 
-def write_error(reason: str) -> str:
+def error_message(reason: str) -> str:
     """A refusal as JSON."""
     return json.dumps({"error": reason}, ensure_ascii=False)

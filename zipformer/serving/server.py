@@ -23,8 +23,8 @@ from zipformer.serving.messages import (
     TRY_LATER,
     Refused,
     check_text,
+    error_message,
     read_samples,
-    write_error,
 )
 from zipformer.serving.sockets import (
     ConnectionClosed,
@@ -207,7 +207,7 @@ class Server:
                 reason = f"no message for {self.limits.idle_timeout:g} s"
                 raise Refused(POLICY, reason) from None
             if isinstance(message, bytes):
-                self.worker.hear(session, read_samples(message))
+                self.worker.accept(session, read_samples(message))
             else:
                 check_text(message)
                 self.worker.end(session)
@@ -235,7 +235,7 @@ class Server:
         try:
             async with asyncio.timeout(self.limits.farewell_timeout):
                 with suppress(ConnectionClosed):
-                    await socket.send(write_error(refused.reason))
+                    await socket.send(error_message(refused.reason))
                 await socket.close(refused.code, refused.short_reason)
         except TimeoutError:
             socket.transport.abort()

@@ -17,12 +17,13 @@ import torch
 
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.context import Context
+from zipformer.search import Search
 from zipformer.serving.server import Limits, Server
 from zipformer.streaming.recognizer import Recognizer
 
 
 def quick_recognizer(
-    loaded: LoadedModel, context: Context, method: str | None = None, threads: int | None = None
+    loaded: LoadedModel, context: Context, search: Search | None = None, threads: int | None = None
 ) -> Recognizer:
     """A recognizer that has taken its time to get ready: on a CPU with traced steps.
 
@@ -34,7 +35,7 @@ def quick_recognizer(
     if threads:
         torch.set_num_threads(threads)
     device = next(loaded.model.parameters()).device
-    return Recognizer.of(loaded, context, method, traced=device.type == "cpu")
+    return Recognizer.of(loaded, context, search, traced=device.type == "cpu")
 
 
 def serve_until_signal(

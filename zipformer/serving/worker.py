@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from zipformer.serving.messages import INTERNAL, Refused, write_result
+from zipformer.serving.messages import INTERNAL, Refused, result_message
 from zipformer.streaming.recognizer import Recognizer
 from zipformer.streaming.stream import Stream
 
@@ -53,7 +53,7 @@ class Session:
         """Whether all audio that there will ever be is in the stream."""
         return self.ended and not self._pieces
 
-    def put(self, samples: np.ndarray, longest: int) -> None:
+    def accept(self, samples: np.ndarray, longest: int) -> None:
         """Queues (N,) samples in pieces of at most ``longest``."""
         self._pieces.extend(samples[i : i + longest] for i in range(0, len(samples), longest))
         self.waiting += len(samples)
@@ -141,13 +141,13 @@ class Worker:
     def open(self) -> Session:
         """A session for a new client."""
         stream = self.recognizer.open()
-        session = Session(stream, self._most_waiting, self._written(stream))
+        session = Session(stream, self._most_waiting, result_message(stream))
         self._sessions.add(session)
         return session
 
-    def hear(self, session: Session, samples: np.ndarray) -> None:
+    def accept(self, session: Session, samples: np.ndarray) -> None:
         """Queues (N,) float32 samples."""
-        session.put(samples, self.recognizer.sample_rate)
+        session.accept(samples, self.recognizer.sample_rate)
         self._see_to(session)
 
     def end(self, session: Session) -> None:
@@ -218,11 +218,8 @@ class Worker:
         messages: list[str | None] = []
         for session in turn.sessions:
             try:
-                messages.append(self._written(session.stream))
+                messages.append(result_message(session.stream))
             except ValueError:
                 logger.exception("a stream of %d tokens", len(session.stream.final.tokens))
                 messages.append(None)
         return messages
-
-    def _written(self, stream: Stream) -> str:
-        return write_result(stream, self.recognizer.tokens, self._provisional)

@@ -1,7 +1,7 @@
 """Live audio in, words out; the words that decoding whole utterances is scored on."""
 
 from zipformer.streaming.feature_stream import FeatureStream
-from zipformer.streaming.recognizer import Recognizer
+from zipformer.streaming.recognizer import LiveStream, Recognizer
 from zipformer.streaming.stream import Stream, StreamResult
 
-__all__ = ["FeatureStream", "Recognizer", "Stream", "StreamResult"]
+__all__ = ["FeatureStream", "LiveStream", "Recognizer", "Stream", "StreamResult"]

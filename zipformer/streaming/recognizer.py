@@ -8,9 +8,9 @@
     print(stream.close().text)
 
 A step takes chunk + right + 13 frames of a stream and moves on by the chunk. Whoever serves many
-streams lets each ``accept`` its audio and calls ``step``, which takes one step of every stream that
-has enough. The words are those that decoding the whole utterance gives (``right_mode =
-"windowed"``), however the audio is cut and whoever else is in the batch.
+streams lets the recognizer ``accept`` the audio of each and calls ``step``, which takes one step of
+every stream that has enough. The words are those that decoding the whole utterance gives
+(``right_mode = "windowed"``), however the audio is cut and whoever else is in the batch.
 
 Letters: B streams, C chunk and R right context in frames of 10 ms, D channels.
 """
@@ -25,11 +25,12 @@ import torch
 from torch import Tensor
 
 from zipformer.checkpoint.loading import LoadedModel, load_model
-from zipformer.context import FRONTEND_LOOKAHEAD, Context
+from zipformer.context import FRAMES_PER_OUTPUT, FRONTEND_LOOKAHEAD, Context
 from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
-from zipformer.search.methods import make_decoder
+from zipformer.search import Search, make_searcher
 from zipformer.streaming.packed_step import PackedStep, trace
+from zipformer.streaming.samples import Samples, checked_samples
 from zipformer.streaming.stream import Stream, StreamResult
 
 
@@ -40,7 +41,7 @@ class Recognizer:
         model: In evaluation mode, on the device to use.
         tokens: The piece of every token id.
         context: A finite chunk and left context; any right context.
-        method: How to search, as ``make_decoder`` knows it; greedily by default.
+        search: How to search; greedily by default.
         sample_rate: Of the audio that the model was trained on.
         traced: Runs steps as a fixed graph: faster on a CPU, after some seconds of preparation.
 
@@ -54,7 +55,7 @@ class Recognizer:
         model: SpeechModel,
         tokens: Sequence[str],
         context: Context,
-        method: str | None = None,
+        search: Search | None = None,
         sample_rate: int = 16000,
         traced: bool = False,
     ) -> None:
@@ -68,7 +69,7 @@ class Recognizer:
         step = PackedStep(self.model.encoder, context)
         self._fresh = step.fresh
         self._encode = trace(step) if traced else step
-        self.decoder = make_decoder(model.at(context), tokens, method)
+        self.searcher = make_searcher(model.heads_at(context), tokens, search)
 
     @classmethod
     def from_checkpoint(
@@ -76,7 +77,7 @@ class Recognizer:
         path: Path | str,
         context: Context,
         device: str | torch.device = "cpu",
-        method: str | None = None,
+        search: Search | None = None,
         traced: bool = False,
         **which: Any,
     ) -> Recognizer:
@@ -86,7 +87,7 @@ class Recognizer:
             path: Folder of a run, or a checkpoint with ``bpe.model`` beside it.
             context: As above. A warning is logged if the model was not trained for it.
             device: Where to compute.
-            method: How to search.
+            search: How to search; greedily by default.
             traced: As above.
             which: ``epoch``, ``avg``, ... as in ``load_model``.
 
@@ -94,16 +95,20 @@ class Recognizer:
             FileNotFoundError: If there is no such checkpoint.
             ValueError: As above, and on a damaged file.
         """
-        return cls.of(load_model(Path(path), device=device, **which), context, method, traced)
+        return cls.of(load_model(Path(path), device=device, **which), context, search, traced)
 
     @classmethod
     def of(
-        cls, loaded: LoadedModel, context: Context, method: str | None = None, traced: bool = False
+        cls,
+        loaded: LoadedModel,
+        context: Context,
+        search: Search | None = None,
+        traced: bool = False,
     ) -> Recognizer:
         """A loaded model as a recognizer; arguments and errors as above."""
         loaded.check_context(context, live=True)
         rate = loaded.config.data.sample_rate
-        return cls(loaded.model, loaded.tokenizer.tokens, context, method, rate, traced)
+        return cls(loaded.model, loaded.tokenizer.tokens, context, search, rate, traced)
 
     @property
     def step_frames(self) -> int:
@@ -116,9 +121,25 @@ class Recognizer:
         packed = self._fresh.pack()
         return packed.numel() * packed.element_size()
 
-    def open(self) -> Stream:
+    def open(self) -> LiveStream:
         """A stream that has heard nothing yet."""
-        return Stream(self)
+        return LiveStream(self)
+
+    def accept(self, stream: Stream, samples: Samples, sample_rate: int | None = None) -> None:
+        """Takes audio in without recognising yet, for ``step`` over many streams.
+
+        Args:
+            stream: Of this recognizer.
+            samples: (N,) float32 in [-1, 1], any N.
+            sample_rate: Of the samples, if it is to be checked.
+
+        Raises:
+            ValueError: On samples that cannot be right (two channels, another rate, integers, NaN),
+                or if the stream is closed. The stream is then as it was before.
+        """
+        if stream.closed:
+            raise ValueError("this stream is closed; open another one")
+        stream.accept(checked_samples(samples, sample_rate, self.sample_rate))
 
     def step(self, streams: Iterable[Stream]) -> list[Stream]:
         """Takes one step of every given stream that has heard enough, all in one batch.
@@ -131,11 +152,16 @@ class Recognizer:
             self._step(ready)
         return ready
 
-    def advance(self, streams: Iterable[Stream]) -> None:
-        """Steps until none of the streams has heard enough for another one."""
-        remaining = list(streams)
+    def advance(self, streams: Iterable[Stream]) -> list[Stream]:
+        """Steps until none of the streams has heard enough for another one.
+
+        Returns:
+            The streams that moved on.
+        """
+        moved = remaining = self.step(streams)
         while remaining:
             remaining = self.step(remaining)
+        return moved
 
     def close(self, streams: Sequence[Stream], flush: bool = True) -> list[StreamResult]:
         """Ends the input of streams; what is left of them is recognised in one batch.
@@ -155,14 +181,18 @@ class Recognizer:
             self._flush(closing)
         for stream in closing:
             if stream.search_state is not None:
-                stream.add(self.decoder.hypotheses(stream.search_state)[0])
+                stream.add(self.searcher.hypotheses(stream.search_state)[0])
             stream.finish()
         return [s.result for s in streams]
 
     @torch.inference_mode()
     def look_ahead(self, streams: Iterable[Stream]) -> None:
-        """Computes ``Stream.provisional`` of many streams, in one batch instead of one by one."""
-        asking = [s for s in streams if s.follows is None]
+        """Computes ``Stream.provisional`` of many streams, in one batch.
+
+        It comes from the right context, which the encoder has seen but will see again with its own
+        right context, and from hypotheses of a beam search that may still lose.
+        """
+        asking = [s for s in streams if s.search_state is not None]
         if not asking:
             return
         states = [s.search_state for s in asking]
@@ -172,9 +202,9 @@ class Recognizer:
         if frames:
             lengths = self._on_device(torch.tensor([len(right) for right in ahead]))
             right = torch.nn.utils.rnn.pad_sequence(ahead, batch_first=True)
-            state = self.decoder.step(right, lengths, state)
-        for stream, found in zip(asking, self.decoder.hypotheses(state), strict=True):
-            stream.follows = found.tokens
+            state = self.searcher.step(right, lengths, state)
+        for stream, found in zip(asking, self.searcher.hypotheses(state), strict=True):
+            stream.show(found.tokens)
 
     @torch.inference_mode()
     def _step(self, streams: Sequence[Stream]) -> None:
@@ -187,9 +217,10 @@ class Recognizer:
             stream.encoder_state = row.clone()  # a view would keep the whole batch
             stream.processed += chunk // 2
             stream.frames = stream.frames[chunk:].clone()
-        right = out[:, chunk // 4 :]
-        lengths = torch.full((len(streams),), chunk // 4, device=out.device)
-        self._search(streams, out[:, : chunk // 4], lengths)
+        new = chunk // FRAMES_PER_OUTPUT
+        right = out[:, new:]
+        lengths = torch.full((len(streams),), new, device=out.device)
+        self._search(streams, out[:, :new], lengths)
         for stream, ahead in zip(streams, right, strict=True):
             stream.right = ahead.clone()
 
@@ -207,8 +238,8 @@ class Recognizer:
     def _search(self, streams: Sequence[Stream], out: Tensor, lengths: Tensor) -> None:
         """Goes on with (B, T, D) encodings, (B,) of them valid."""
         states = [self._search_state(s) for s in streams]
-        state = self.decoder.step(out, lengths, type(states[0]).cat(states))
-        found, state = self.decoder.take(state)
+        state = self.searcher.step(out, lengths, type(states[0]).cat(states))
+        found, state = self.searcher.take(state)
         for i, stream in enumerate(streams):
             stream.search_state = state.select([i])
             stream.add(found[i])
@@ -222,7 +253,31 @@ class Recognizer:
 
     def _search_state(self, stream: Stream) -> Any:
         fresh = stream.search_state is None
-        return self.decoder.initial_state(1) if fresh else stream.search_state
+        return self.searcher.initial_state(1) if fresh else stream.search_state
 
     def _on_device(self, x: Tensor) -> Tensor:
         return x.to(self._fresh.processed.device, non_blocking=True)
+
+
+class LiveStream(Stream):
+    """A stream with its recognizer at hand, for those who have one stream at a time.
+
+    Args:
+        recognizer: Acts on the stream.
+    """
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__(recognizer.tokens, recognizer.sample_rate, recognizer.num_features)
+        self._recognizer = recognizer
+
+    def push(self, samples: Samples, sample_rate: int | None = None) -> None:
+        """Hears more audio, recognises what is complete, and what may follow.
+
+        Arguments and errors as in ``Recognizer.accept``.
+        """
+        self._recognizer.accept(self, samples, sample_rate)
+        self._recognizer.look_ahead(self._recognizer.advance([self]))
+
+    def close(self) -> StreamResult:
+        """Ends the input: the rest is recognised, with the right context that there is."""
+        return self._recognizer.close([self])[0]

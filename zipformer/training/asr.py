@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from zipformer.checkpoint.files import BPE_MODEL
 from zipformer.checkpoint.initialise import initialise
 from zipformer.config import RunConfig
-from zipformer.context import Context, parse_contexts
+from zipformer.context import FRAME_SECONDS, Context, output_lengths, parse_contexts
 from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, TrainLoader, eval_batches
 from zipformer.data.manifests import count_cuts, manifest_seconds
 from zipformer.data.sampler import Share
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
-from zipformer.nn.zipformer.encoder import Encoder
-from zipformer.search.methods import make_decoder
+from zipformer.search import make_searcher
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.methods import Single, StepLoss, make_method
@@ -112,7 +111,7 @@ class AsrTask:
 
     def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
         """Word errors in percent of the reference words: greedy search of the first head."""
-        search = make_decoder(model.heads_at(context), self.tokenizer.tokens)
+        searcher = make_searcher(model.heads_at(context), self.tokenizer.tokens)
         errors, words = 0.0, 0.0
         for batch in self._validation_batches(model, processes, self.config.validation.wer_cuts):
             out, lengths = model.encoder(
@@ -121,7 +120,7 @@ class AsrTask:
                 context=context,
                 right_mode=self.config.validation.right_mode,
             )
-            for text, hypothesis in zip(batch.texts, search.decode(out, lengths), strict=True):
+            for text, hypothesis in zip(batch.texts, searcher.decode(out, lengths), strict=True):
                 reference = text.split()
                 found = self.tokenizer.decode(hypothesis.tokens).split()
                 errors += edit_distance(reference, found)["total"]
@@ -163,7 +162,7 @@ def keep_alignable(batch: Batch) -> Batch | None:
     They have a transcript, and two output frames more than tokens: the rule by which the loader
     chooses what to train on.
     """
-    num_frames = Encoder.output_lengths(batch.feature_lens)
+    num_frames = output_lengths(batch.feature_lens)
     rows = [
         i
         for i, (frames, ids) in enumerate(zip(num_frames.tolist(), batch.tokens, strict=True))
@@ -181,5 +180,5 @@ def keep_alignable(batch: Batch) -> Batch | None:
         tokens=[batch.tokens[i] for i in rows],
         texts=[batch.texts[i] for i in rows],
         cut_ids=[batch.cut_ids[i] for i in rows],
-        seconds=float(lengths.sum()) * 0.01,
+        seconds=float(lengths.sum()) * FRAME_SECONDS,
     )

@@ -1,0 +1,95 @@
+"""How words are searched, as people type it: the one place that reads names of searches."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from dataclasses import replace
+
+from zipformer.model import SpeechModel
+from zipformer.search import Search, greedy_of, make_searcher
+from zipformer.search.search import FIRST_PASSES, KINDS, FirstPass
+
+BEAM = r"-beam(-?\d+)"
+WEIGHT = r"-weight(-?\d+\.?\d*(?:e-?\d+)?)"
+# What --first-pass may be, as the name of a search writes it.
+BETWEEN: dict[FirstPass | None, str] = {None: "", "transducer": "-transducer", "ctc": "-ctc"}
+
+
+def add_search_options(parser: ArgumentParser) -> None:
+    """How words are searched."""
+    parser.add_argument(
+        "--method",
+        type=search_argument,
+        metavar="{" + ",".join(KINDS) + "}",
+        help="search method (default: greedy, or ctc_greedy for a model without transducer)",
+    )
+    parser.add_argument(
+        "--beam", type=int, help="hypotheses that a beam search follows (default: 4)"
+    )
+    parser.add_argument(
+        "--attention-weight",
+        type=float,
+        metavar="W",
+        help="attention_rescoring: (1 - W) first search + W attention decoder (default: 0.5)",
+    )
+    parser.add_argument(
+        "--first-pass",
+        choices=FIRST_PASSES,
+        help="attention_rescoring: whose hypotheses (default: the transducer's if there is one)",
+    )
+
+
+def search_of(options: Namespace, model: SpeechModel) -> Search:
+    """The search that ``add_search_options`` asked for.
+
+    Raises:
+        ValueError: If the model lacks a head that it needs, or a number makes no sense.
+    """
+    search: Search = options.method or greedy_of(model)
+    given = {
+        "beam": options.beam,
+        "weight": options.attention_weight,
+        "first_pass": options.first_pass,
+    }
+    search = replace(search, **{name: value for name, value in given.items() if value is not None})
+    make_searcher(model, [], search)  # refuses what cannot be
+    return search
+
+
+def parse_search(text: str) -> Search:
+    """Reads the name of a search, with what it depends on in the name or without.
+
+    Example:
+        >>> parse_search("modified_beam_search") == Search("modified_beam_search", beam=4)
+        True
+        >>> parse_search("attention_rescoring-ctc-beam8-weight0.3").first_pass
+        'ctc'
+
+    Raises:
+        ValueError: If there is no such search, listing those there are.
+    """
+    for kind in KINDS:
+        if text == kind:
+            return Search(kind)
+        if match := re.fullmatch(rf"{kind}{BEAM}", text):
+            if kind in FIRST_PASSES.values():
+                return Search(kind, int(match[1]))
+    for first_pass, between in BETWEEN.items():
+        if match := re.fullmatch(rf"attention_rescoring{between}{BEAM}{WEIGHT}", text):
+            return Search("attention_rescoring", int(match[1]), float(match[2]), first_pass)
+    examples = ", ".join(
+        [str(Search("modified_beam_search", 8)), str(Search("attention_rescoring", 8, 0.3, "ctc"))]
+    )
+    raise ValueError(
+        f"unknown search method {text!r}; there are: {', '.join(KINDS)}, and names such as "
+        f"{examples}"
+    )
+
+
+def search_argument(text: str) -> Search:
+    """``parse_search`` for argparse."""
+    try:
+        return parse_search(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
