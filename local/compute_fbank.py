@@ -31,7 +31,7 @@ from local.lib.feature_chunks import (
     plan,
     process_all,
 )
-from local.lib.manifest_lines import read_lines, replacing
+from local.lib.manifest_lines import new_manifest, read_lines
 from local.lib.skipped import Skipped, listing, read_skipped, skipped_beside, summary, write_skipped
 from zipformer.data.manifests import check_manifest, count_cuts
 
@@ -83,7 +83,7 @@ def compute(
 
 
 def _join(parts: Sequence[Path], out: Path) -> None:
-    with replacing(out) as file:
+    with new_manifest(out) as file:
         for part in parts:
             file.writelines(read_lines(part))
 

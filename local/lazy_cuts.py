@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
 from local.lib.errors import one_line_errors
-from local.lib.manifest_lines import line_of, order, parse_cut, read_lines, replacing
+from local.lib.manifest_lines import line_of, new_manifest, order, parse_cut, read_lines
 
 
 def copy(cuts: Path, out: Path, sample_rate: int = 16000, shuffle_seed: int | None = None) -> int:
@@ -25,7 +25,7 @@ def copy(cuts: Path, out: Path, sample_rate: int = 16000, shuffle_seed: int | No
         FileNotFoundError: If there is no manifest ``cuts``.
     """
     lines = read_lines(cuts)
-    with replacing(out) as file:
+    with new_manifest(out) as file:
         for index in order(len(lines), shuffle_seed):
             cut = parse_cut(lines[index]).drop_features()
             if cut.sampling_rate != sample_rate:

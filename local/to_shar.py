@@ -7,8 +7,6 @@ Cuts with features give ``features.*.tar``, cuts without them ``recording.*.tar`
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +24,7 @@ from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import parse_cut, read_lines
 from local.lib.progress import shown
 from zipformer.data.manifests import UNREADABLE, source_of
+from zipformer.files import replacing_folder
 
 SHARD = 1000  # cuts
 
@@ -52,15 +51,11 @@ def to_shar(
     if not lines:
         raise ValueError(f"{cuts}: no cuts in it")
     fields = _fields(parse_cut(lines[0]), audio)
-    unfinished = out_dir.with_name(f"{out_dir.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     shards = [lines[i : i + shard_size] for i in range(0, len(lines), shard_size)]
-    work = partial(_write_shard, unfinished, fields)
-    for _ in shown(_run(work, shards, num_jobs), f"{out_dir.name}: shards", len(shards), "shards"):
-        pass
-    shutil.rmtree(out_dir, ignore_errors=True)
-    os.replace(unfinished, out_dir)
+    with replacing_folder(out_dir) as folder:
+        done = _run(partial(_write_shard, folder, fields), shards, num_jobs)
+        for _ in shown(done, f"{out_dir.name}: shards", len(shards), "shards"):
+            pass
     return fields
 
 

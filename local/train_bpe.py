@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from local.lib.errors import one_line_errors
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.data.tokenizer import SPECIAL_TOKENS, UNK_ID, Tokenizer
+from zipformer.files import replacing
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> tuple[bytes, int]:
@@ -106,9 +106,8 @@ def main() -> None:
         if size < args.vocab_size:
             print(f"the text carries no more than {size} tokens; {args.vocab_size} were asked for")
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = args.out.with_name(f"{args.out.name}.part")
-        unfinished.write_bytes(model)
-        os.replace(unfinished, args.out)
+        with replacing(args.out) as temporary:
+            temporary.write_bytes(model)
     tokens = Tokenizer(args.out).tokens
     shown = " ".join(tokens[:40]) + (" ..." if len(tokens) > 40 else "")
     print(f"{args.out}: {len(tokens)} tokens: {shown}")

@@ -10,7 +10,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from lhotse.cut import Cut
 
@@ -19,9 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from local.lib.errors import one_line_errors
 from local.lib.skipped import read_skipped
 from zipformer.config import DataConfig
-from zipformer.data.filters import TrainingFilter, check_audio
+from zipformer.data.audio import UnreadableCut, cut_samples
+from zipformer.data.filters import TrainingFilter
 from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
 from zipformer.data.tokenizer import Tokenizer
+from zipformer.files import write_text
 
 SHOWN = 20  # problems that are printed
 COLUMNS = ("manifest", "cuts", "hours", "speakers", "words", "mean s", "longest s", "dropped")
@@ -63,16 +64,6 @@ class Summary:
         )
 
 
-class AnyText:
-    """Takes the place of a tokenizer where there is none yet: every text can be written."""
-
-    def unknown_characters(self, text: str) -> set[str]:
-        return set()
-
-    def encode(self, text: str) -> list[int]:
-        return []
-
-
 def validate(
     path: Path,
     tokenizer: Tokenizer | None,
@@ -92,7 +83,7 @@ def validate(
         test: It is not for training: characters that no token can write are counted, no error.
     """
     summary = Summary(path.name.removesuffix(".gz").removesuffix(".jsonl"))
-    keep = TrainingFilter(config, tokenizer or cast(Tokenizer, AnyText()))
+    keep = TrainingFilter(config, tokenizer)
     seen: set[str] = set()
     for cut in open_cuts(path):
         summary.count(cut)
@@ -112,11 +103,13 @@ def validate(
 
 
 def _load(cut: Cut) -> None:
-    check_audio(cut, cut.sampling_rate)
+    if not cut.has_features:
+        cut_samples(cut, cut.sampling_rate)
+        return
     try:
-        cut.load_features() if cut.has_features else cut.load_audio()
+        cut.load_features()
     except UNREADABLE as error:
-        raise ValueError(f"cut {cut.id} cannot be read: {type(error).__name__}") from error
+        raise UnreadableCut.of(cut, error) from error
 
 
 def table(summaries: list[Summary]) -> str:
@@ -207,7 +200,7 @@ def main() -> None:
         summaries = validate_all(args)
         text = "\n".join([table(summaries), *left_out(args.skipped)])
         if args.out:
-            args.out.write_text(f"{text}\n", encoding="utf-8")
+            write_text(args.out, text)
     tests = {path.name.removesuffix(".gz").removesuffix(".jsonl") for path in args.tests}
     found = problems(summaries, tests, args.max_dropped_share)
     if found or not args.out:

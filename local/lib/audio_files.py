@@ -16,7 +16,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
 from local.lib.progress import shown
-from local.lib.skipped import Skipped
+from local.lib.skipped import Skipped, Unusable
 from zipformer.data.features import MIN_SAMPLES
 
 SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several
@@ -51,10 +51,6 @@ class Format:
     num_samples: int
     sample_rate: int
     channels: int
-
-
-class Unusable(Exception):
-    """Why a file cannot be used: a reason, and what is known besides."""
 
 
 def decode(path: Path) -> Format:
@@ -100,11 +96,12 @@ def decode_all(
         if isinstance(outcome, Format):
             good.append((utterance, recording_of(utterance.name, utterance.audio, outcome)))
         else:
-            bad.append(Skipped(utterance.name, str(utterance.audio), *outcome))
+            source = str(utterance.audio)
+            bad.append(Skipped(utterance.name, source, outcome.reason, outcome.detail))
     return good, bad
 
 
-def _map(paths: list[Path], num_jobs: int) -> Iterator[Format | tuple[str, ...]]:
+def _map(paths: list[Path], num_jobs: int) -> Iterator[Format | Unusable]:
     if num_jobs < 2 or len(paths) <= FILES_PER_TASK:
         yield from map(_try, paths)
         return
@@ -112,11 +109,11 @@ def _map(paths: list[Path], num_jobs: int) -> Iterator[Format | tuple[str, ...]]
         yield from pool.map(_try, paths, chunksize=FILES_PER_TASK)
 
 
-def _try(path: Path) -> Format | tuple[str, ...]:
+def _try(path: Path) -> Format | Unusable:
     try:
         return decode(path)
-    except Unusable as error:
-        return tuple(map(str, error.args))
+    except Unusable as fault:
+        return fault
 
 
 def recording_of(name: str, path: Path, found: Format) -> Recording:

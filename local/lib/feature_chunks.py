@@ -23,11 +23,13 @@ from lhotse.features.io import FeaturesWriter, available_storage_backends, get_w
 from lhotse.utils import fastcopy
 
 from local.lib.disk_space import check_space
-from local.lib.manifest_lines import line_of, order, parse_cut, read_lines, replacing
+from local.lib.manifest_lines import line_of, new_manifest, order, parse_cut, read_lines
 from local.lib.progress import Progress
-from local.lib.skipped import Skipped, read_skipped, skipped_beside, write_skipped
+from local.lib.skipped import Skipped, Unusable, read_skipped, skipped_beside, write_skipped
+from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.features import MIN_SAMPLES, make_extractor
-from zipformer.data.manifests import UNREADABLE, source_of
+from zipformer.data.manifests import source_of
+from zipformer.files import write_text
 
 CHUNK = 500  # cuts
 BYTES_PER_SECOND = {"numpy_files": 32_100, "lilcom_chunky": 9_300}  # of audio, 80 features
@@ -112,49 +114,40 @@ def process(settings: Settings, chunk: Chunk) -> list[Skipped]:
     extractor = make_extractor(settings.sample_rate, settings.num_features)
     skipped = []
     archive = settings.storage_dir / f"feats-{chunk.name}"
-    with get_writer(settings.storage)(archive) as storage, replacing(manifest) as file:
+    with get_writer(settings.storage)(archive) as storage, new_manifest(manifest) as file:
         for line, factor in chunk.items:
             cut = parse_cut(line)
             try:
                 file.write(line_of(_with_features(cut, factor, settings, extractor, storage)))
-            except _Skip as skip:
-                skipped.append(Skipped(cut.id, source_of(cut), *map(str, skip.args)))
+            except Unusable as fault:
+                skipped.append(Skipped(cut.id, source_of(cut), fault.reason, fault.detail))
         write_skipped(skipped_beside(manifest), skipped)
     return skipped
-
-
-class _Skip(Exception):
-    """Why a cut gives no features."""
 
 
 def _with_features(
     cut: MonoCut, factor: float, settings: Settings, extractor: Fbank, storage: FeaturesWriter
 ) -> MonoCut:
-    """The cut at a speed, or ``_Skip``."""
+    """The cut at a speed with its features stored; raises ``Unusable`` if it gives none."""
     cut = cut.drop_features()
     if cut.sampling_rate != settings.sample_rate:
         cut = cut.resample(settings.sample_rate)
     if cut.num_samples < MIN_SAMPLES:
-        raise _Skip("too short", f"{cut.num_samples} samples")
+        raise Unusable("too short", f"{cut.num_samples} samples")
     if factor != 1.0:
         cut = cut.perturb_speed(factor)
     try:
-        samples = cut.load_audio()
-    except UNREADABLE as error:
-        raise _Skip("unreadable", type(error).__name__) from error
+        samples = cut_samples(cut, settings.sample_rate)
+    except UnreadableCut as error:
+        raise Unusable("unreadable", type(error.__cause__).__name__) from error
     if not np.isfinite(samples).all():
-        raise _Skip("samples that are not finite numbers")
-    features = _store(cut, extractor.extract(samples, cut.sampling_rate), storage)
-    return fastcopy(cut, features=features)
-
-
-def _store(cut: MonoCut, values: np.ndarray, storage: FeaturesWriter) -> Features:
-    """Writes (T, F) features under the name of their cut."""
-    return Features(
-        type=Fbank.name,
-        num_frames=values.shape[0],
-        num_features=values.shape[1],
-        frame_shift=Fbank.config_type().frame_shift,
+        raise Unusable("samples that are not finite numbers")
+    values = extractor.extract(samples, settings.sample_rate)  # (T, F)
+    features = Features(
+        type=extractor.name,
+        num_frames=len(values),
+        num_features=settings.num_features,
+        frame_shift=extractor.frame_shift,
         sampling_rate=cut.sampling_rate,
         start=cut.start,
         duration=cut.duration,
@@ -163,10 +156,11 @@ def _store(cut: MonoCut, values: np.ndarray, storage: FeaturesWriter) -> Feature
         storage_path=str(Path(storage.storage_path).resolve()),
         storage_key=storage.write(cut.id.replace("/", "_"), values),
     )
+    return fastcopy(cut, features=features)
 
 
 def fingerprint(lines: Sequence[bytes], settings: Settings, shuffle_seed: int | None) -> str:
-    """Stands for the cuts and everything that the features and their order hang on."""
+    """Stands for the cuts and everything that the features and their order depend on."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line)
@@ -188,7 +182,7 @@ def is_finished(settings: Settings, made_of: str) -> bool:
 
 def mark_finished(settings: Settings, made_of: str) -> None:
     """The manifest is written; its parts are no longer needed."""
-    settings.stamp.write_text(json.dumps(_finished(settings, made_of)))
+    write_text(settings.stamp, json.dumps(_finished(settings, made_of)))
     shutil.rmtree(settings.storage_dir / "parts", ignore_errors=True)
 
 
@@ -203,7 +197,7 @@ def begin(settings: Settings, made_of: str, redo: bool) -> None:
     if redo or _stamp(settings) != {"made_of": made_of}:
         shutil.rmtree(settings.storage_dir, ignore_errors=True)
     settings.storage_dir.mkdir(parents=True, exist_ok=True)
-    settings.stamp.write_text(json.dumps({"made_of": made_of}))
+    write_text(settings.stamp, json.dumps({"made_of": made_of}))
 
 
 def _stamp(settings: Settings) -> dict[str, str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
 from zipformer.data.manifests import check_manifest
+from zipformer.files import replacing
 
 COMPRESSION = 5  # of gzip: three times as fast as 9, and 3 % larger
 
@@ -27,26 +27,22 @@ class Item(Protocol):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A gzipped file to write to, which takes the place of ``path`` when all went well."""
+def new_manifest(path: Path) -> Iterator[gzip.GzipFile]:
+    """A gzipped file to write lines to, which takes the place of ``path`` when all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        # No time and no name in the header: the same lines give the same file.
-        with (
-            open(unfinished, "wb") as raw,
-            gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as file,
-        ):
-            yield file  # type: ignore[misc]
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # No time and no name in the header: the same lines give the same file.
+    with (
+        replacing(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as file,
+    ):
+        yield file
 
 
 def write_items(path: Path, items: Iterable[Item]) -> int:
     """Writes a manifest; returns how many are in it."""
     count = 0
-    with replacing(path) as file:
+    with new_manifest(path) as file:
         for item in items:
             file.write(line_of(item))
             count += 1

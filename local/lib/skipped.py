@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zipformer.files import write_text
+
 SHOWN = 5  # names in a message
 ALWAYS_ALLOWED = 10  # utterances: in a small corpus a handful is a large share
 
@@ -35,6 +37,19 @@ class Skipped:
         """Name, source and detail."""
         detail = f", {self.detail}" if self.detail else ""
         return f"{self.name} ({self.source}{detail})"
+
+
+class Unusable(Exception):
+    """Something has to be left out.
+
+    Args:
+        reason: Why, in the words of ``Skipped.reason``.
+        detail: What is known besides.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
 
 
 def listing(skipped: Sequence[Skipped]) -> str:
@@ -81,7 +96,7 @@ def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
         for fields in ((s.name, s.source, s.reason, s.detail) for s in skipped)
     ]
     if lines:
-        path.write_text("".join(lines), encoding="utf-8")
+        write_text(path, "".join(lines))
     else:
         path.unlink(missing_ok=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import IO
 
 from local.lib.disk_space import check_space
 from local.lib.progress import Progress
+from zipformer.files import replacing, write_text
 
 
 def is_unpacked(folder: Path, md5: str) -> bool:
@@ -36,7 +36,7 @@ def unpack(archive: Path, folder: Path, md5: str) -> int:
             _write(folder / member.name, member.size, content)
             count += 1
             progress.add(raw.tell() - progress.count)
-    _marker(folder, md5).write_text(archive.name)
+    write_text(_marker(folder, md5), archive.name)
     begun.unlink()
     return count
 
@@ -67,7 +67,5 @@ def _write(path: Path, size: int, content: IO[bytes]) -> None:
     if path.is_file() and path.stat().st_size == size:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with open(part, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         shutil.copyfileobj(content, file)
-    os.replace(part, path)

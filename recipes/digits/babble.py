@@ -8,6 +8,7 @@ The talkers come from a pool of cuts, strung together until they last long enoug
 from __future__ import annotations
 
 import argparse
+import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ import soundfile
 from lhotse import CutSet, MonoCut, Recording
 from lhotse.utils import fastcopy
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
+
+from local.lib.errors import one_line_errors
+from local.lib.manifest_lines import write_items
+from zipformer.data.audio import cut_samples
 from zipformer.data.manifests import check_manifest
 
 NOISE_RMS = 0.05  # level of babble that is stored alone
@@ -71,7 +77,7 @@ class Talkers:
 
     def _load(self, cut: MonoCut) -> np.ndarray:
         if cut.id not in self._samples:
-            self._samples[cut.id] = cut.load_audio()[0]
+            self._samples[cut.id] = cut_samples(cut, cut.sampling_rate)
         return self._samples[cut.id]
 
 
@@ -97,11 +103,11 @@ def mix(
     snr: tuple[float, float],
     seed: int,
 ) -> Iterator[MonoCut]:
-    """Yields a copy of every cut over babble of other speakers; what is drawn hangs on its id."""
+    """Yields a copy of every cut over babble of other speakers; what is drawn depends on its id."""
     audio_dir.mkdir(parents=True, exist_ok=True)
     for cut in cuts:
         rng = _random(seed, cut.id)
-        samples = cut.load_audio()[0]
+        samples = cut_samples(cut, cut.sampling_rate)
         count = int(rng.integers(speakers[0], speakers[1] + 1))
         speaker = cut.supervisions[0].speaker
         babble, names = talkers.babble(len(samples), count, speaker, rng)
@@ -171,24 +177,25 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    with one_line_errors(args.audio_dir):
+        made = list(make(args))
+        write_items(args.out, made)
+    seconds = sum(cut.duration for cut in made)
+    print(f"{args.out}: {len(made)} cuts, {seconds / 60:.1f} minutes")
+
+
+def make(args: argparse.Namespace) -> Iterator[MonoCut]:
+    """The cuts that the command line asks for."""
     check_manifest(args.talkers)
     talkers = Talkers(CutSet.from_file(args.talkers))
     speakers = (args.speakers[0], args.speakers[1])
-    if args.what == "mix":
-        check_manifest(args.cuts)
-        cuts = CutSet.from_file(args.cuts)
-        snr = (args.snr[0], args.snr[1])
-        made = CutSet.from_cuts(mix(cuts, talkers, args.audio_dir, speakers, snr, args.seed))
-    else:
-        made = CutSet.from_cuts(
-            noise(
-                talkers, args.count, args.seconds, args.audio_dir, speakers, args.prefix, args.seed
-            )
+    if args.what == "noise":
+        return noise(
+            talkers, args.count, args.seconds, args.audio_dir, speakers, args.prefix, args.seed
         )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    made.to_file(args.out)
-    seconds = sum(cut.duration for cut in made)
-    print(f"{args.out}: {len(made)} cuts, {seconds / 60:.1f} minutes")
+    check_manifest(args.cuts)
+    cuts, snr = CutSet.from_file(args.cuts), (args.snr[0], args.snr[1])
+    return mix(cuts, talkers, args.audio_dir, speakers, snr, args.seed)
 
 
 if __name__ == "__main__":

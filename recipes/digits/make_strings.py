@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,9 +19,15 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.supervision import AlignmentItem
 from scipy.signal import resample_poly
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
+
+from local.lib.errors import one_line_errors
+from local.lib.manifest_lines import write_items
+from zipformer.data.audio import read_file
 
 FADE_SECONDS = 0.003  # at both ends of every word, against clicks
 
@@ -91,10 +98,7 @@ def scan_folder(folder: Path, pattern: str, words: list[str]) -> list[Segment]:
     return segments
 
 
-@cache
-def _read_file(path: Path) -> tuple[np.ndarray, int]:
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return samples.mean(axis=1), rate
+_read_file = cache(read_file)  # one file holds hundreds of words
 
 
 def load_word(segment: Segment, sample_rate: int) -> np.ndarray:
@@ -102,7 +106,10 @@ def load_word(segment: Segment, sample_rate: int) -> np.ndarray:
     samples, rate = _read_file(segment.audio)
     end = segment.start + segment.length if segment.length else len(samples)
     if end > len(samples):
-        raise ValueError(f"{segment.audio}: ends before sample {end}, where take {segment} does")
+        raise ValueError(
+            f"{segment.audio}: ends before sample {end}, the end of take {segment.take} of "
+            f"{segment.word!r}"
+        )
     common = np.gcd(rate, sample_rate)
     word = resample_poly(samples[segment.start : end], sample_rate // common, rate // common)
     ramp = np.linspace(0.0, 1.0, min(int(FADE_SECONDS * sample_rate), len(word) // 2))
@@ -256,19 +263,24 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    with one_line_errors(args.audio_dir):
+        build_sets(args)
+
+
+def build_sets(args: argparse.Namespace) -> None:
+    """Writes the strings and manifests of all sets on the command line."""
     words = args.words.split(",") if args.words else []
     if args.segments:
         segments = read_table(args.segments, words)
     else:
         segments = scan_folder(args.recordings, args.pattern, words)
     style = Style(args.length, args.pause, args.edge, args.noise_db)
-    args.out_dir.mkdir(parents=True, exist_ok=True)
     for name, takes, count in args.set:
         first, last = number_range(takes)
         chosen = [s for s in segments if first <= s.take <= last]
         if not chosen:
-            raise SystemExit(f"make_strings: no recordings with takes {takes}")
-        cuts = CutSet.from_cuts(
+            raise ValueError(f"no recordings with takes {takes}")
+        cuts = list(
             build_strings(
                 chosen,
                 int(count),
@@ -280,7 +292,7 @@ def main() -> None:
             )
         )
         out = args.out_dir / f"{args.prefix}_cuts_{name}.jsonl.gz"
-        cuts.to_file(out)
+        write_items(out, cuts)
         seconds = sum(cut.duration for cut in cuts)
         spoken = sum(len(cut.supervisions[0].text.split()) for cut in cuts)
         print(

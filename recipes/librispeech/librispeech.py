@@ -22,10 +22,16 @@ from local.lib.audio_files import SUFFIXES, Utterance, cut_of, decode_all
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import write_items
 from local.lib.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
+from zipformer.files import write_text
 
 PARTS = (
-    *("train-clean-100", "train-clean-360", "train-other-500"),
-    *("dev-clean", "dev-other", "test-clean", "test-other"),
+    "train-clean-100",
+    "train-clean-360",
+    "train-other-500",
+    "dev-clean",
+    "dev-other",
+    "test-clean",
+    "test-other",
 )
 TRANSCRIPTS = ".trans.txt"
 MINI_SOURCE = "dev-clean"
@@ -249,7 +255,7 @@ def main() -> None:
         sets_file.unlink(missing_ok=True)  # an earlier list is no longer true
         corpus = corpus_folder(args.corpus_dir)
         sets = prepare(corpus, args.parts, args.out_dir, args.num_jobs, args.max_bad_share)
-        sets_file.write_text("\n".join(sets) + "\n")
+        write_text(sets_file, "\n".join(sets))
 
 
 if __name__ == "__main__":

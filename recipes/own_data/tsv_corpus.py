@@ -20,7 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from local.lib.audio_files import Utterance, cut_of, decode_all
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import order, write_items
-from local.lib.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
+from local.lib.skipped import (
+    Skipped,
+    Unusable,
+    check_share,
+    skipped_beside,
+    summary,
+    write_skipped,
+)
 
 COLUMNS = {  # and the names that each may have
     "audio": ("audio", "path"),
@@ -80,9 +87,10 @@ def read_table(path: Path, audio_dir: Path, text_form: str = "as-is") -> Table:
             continue
         row = {name: fields[index].strip() for name, index in columns.items()}
         name = row.get("id") or _name(row["audio"])
-        fault = _fault(row, name in taken)
-        if fault:
-            table.skipped.append(Skipped(name or "?", where, *fault))
+        try:
+            _check(row, name in taken)
+        except Unusable as fault:
+            table.skipped.append(Skipped(name or "?", where, fault.reason, fault.detail))
             continue
         taken.add(name)
         text = " ".join(TEXT_FORMS[text_form](row["text"]).split())
@@ -115,15 +123,16 @@ def _name(audio: str) -> str:
     return "-".join(path.with_name(path.stem).parts).lstrip("/.-") if path.name else ""
 
 
-def _fault(row: dict[str, str], twice: bool) -> tuple[str, ...]:
-    """The reason, and perhaps a detail, why a line cannot be used."""
+def _check(row: dict[str, str], twice: bool) -> None:
+    """Raises ``Unusable`` if a line cannot be used."""
     if not row["audio"]:
-        return ("no audio path",)
+        raise Unusable("no audio path")
     if not row["text"]:
-        return ("no text",)
+        raise Unusable("no text")
     if row.get("split", "train") not in SET_NAMES:
-        return ("unknown split", f"{row['split']!r}, expected {', '.join(SETS)}")
-    return ("id occurs twice",) if twice else ()
+        raise Unusable("unknown split", f"{row['split']!r}, expected {', '.join(SETS)}")
+    if twice:
+        raise Unusable("id occurs twice")
 
 
 def hold_out(utterances: Sequence[Utterance], share: float, by: str, seed: int) -> dict[str, str]:

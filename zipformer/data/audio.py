@@ -36,16 +36,22 @@ class UnreadableCut(ValueError):
 
 
 def read_audio(path: Path, sample_rate: int = 16000) -> Tensor:
-    """Reads a file, averages its channels to one and brings it to ``sample_rate``.
-
-    A warning that names the file is logged if its channels differ.
-
-    Args:
-        path: Any format that libsndfile reads: wav, flac, mp3, ogg, opus, aiff, ...
-        sample_rate: In Hz.
+    """Reads a file as ``read_file`` does and brings it to ``sample_rate``, in Hz.
 
     Returns:
         (N,) float32 samples, full scale at +-1.
+    """
+    return torch.from_numpy(resample(*read_file(path), sample_rate))
+
+
+def read_file(path: Path) -> tuple[np.ndarray, int]:
+    """Reads a file and averages its channels to one, with a warning if they differ.
+
+    Args:
+        path: Any format that libsndfile reads: wav, flac, mp3, ogg, opus, aiff, ...
+
+    Returns:
+        (N,) float32 samples, full scale at +-1, and their rate in Hz.
 
     Raises:
         ValueError: If the file is missing, is no audio, is damaged, or holds none, naming it.
@@ -57,7 +63,7 @@ def read_audio(path: Path, sample_rate: int = 16000) -> Tensor:
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"{path}: cannot be read as audio ({error}); convert it, for example with "
-            f"'ffmpeg -i {path.name} -ar {sample_rate} -ac 1 {path.stem}.wav'"
+            f"'ffmpeg -i {path.name} -ac 1 {path.stem}.wav'"
         ) from error
     if not samples.size:
         raise ValueError(f"{path}: holds no audio")
@@ -65,7 +71,7 @@ def read_audio(path: Path, sample_rate: int = 16000) -> Tensor:
         raise ValueError(f"{path}: holds samples that are not finite numbers")
     if np.abs(samples - samples[:, :1]).max() > EQUAL_CHANNELS:
         logger.warning("%s: its %d channels differ; their average is heard", path, samples.shape[1])
-    return torch.from_numpy(resample(samples.mean(axis=1), rate, sample_rate))
+    return samples.mean(axis=1), rate
 
 
 def cut_samples(cut: Cut, sample_rate: int) -> np.ndarray:

@@ -22,10 +22,10 @@ class TrainingFilter:
 
     Args:
         config: ``min_seconds``, ``max_seconds``, ``sample_rate`` and ``speed_factors`` are used.
-        tokenizer: Its tokens must be able to write every transcript.
+        tokenizer: Its tokens must be able to write every transcript; None checks no text.
     """
 
-    def __init__(self, config: DataConfig, tokenizer: Tokenizer) -> None:
+    def __init__(self, config: DataConfig, tokenizer: Tokenizer | None) -> None:
         self.config = config
         self.tokenizer = tokenizer
         self.dropped: Counter[str] = Counter()
@@ -65,6 +65,14 @@ class TrainingFilter:
         text = text_of(cut)
         if not text:
             return "no transcript"
+        if self._fewest_frames(cut) - SPARE_FRAMES < self._count_tokens(cut, text):
+            return "more tokens than output frames"
+        return None
+
+    def _count_tokens(self, cut: Cut, text: str) -> int:
+        """The tokens of a transcript; 0 without a tokenizer."""
+        if self.tokenizer is None:
+            return 0
         unknown = self.tokenizer.unknown_characters(text)
         if unknown:
             raise ValueError(
@@ -72,9 +80,7 @@ class TrainingFilter:
                 f"{self.tokenizer.path} can write: {' '.join(sorted(map(repr, unknown)))}; "
                 "normalize the text in preparation, or train the token set on it"
             )
-        if self._fewest_frames(cut) - SPARE_FRAMES < len(self.tokenizer.encode(text)):
-            return "more tokens than output frames"
-        return None
+        return len(self.tokenizer.encode(text))
 
     def _fewest_frames(self, cut: Cut) -> int:
         """Output frames of the cut at its fastest."""
