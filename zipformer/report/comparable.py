@@ -1,4 +1,4 @@
-"""Whether the figures of two results may be compared, and what to say if they may not."""
+"""Whether two results may be compared, and what to say if they may not."""
 
 from __future__ import annotations
 

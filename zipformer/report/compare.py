@@ -27,7 +27,7 @@ class Entry:
 
     Args:
         run: Name of the run's folder; with its parents' names where runs share one.
-        result: The figures.
+        result: What was decoded, and how well.
         path: The file they come from.
     """
 
@@ -100,7 +100,7 @@ def sets_of(entries: Sequence[Entry]) -> list[str]:
 
 
 def check_sets(entries: Sequence[Entry]) -> None:
-    """Refuses results on different test sets of one name: their figures do not compare.
+    """Refuses results on different test sets of one name: they do not compare.
 
     Raises:
         ValueError: Naming the set and a file of each kind.
@@ -145,7 +145,7 @@ def make_table(entries: Sequence[Entry]) -> Table:
 
 
 def warnings(entries: Sequence[Entry]) -> list[str]:
-    """Reasons for which figures may not be comparable."""
+    """Reasons for which results may not be comparable."""
     found = []
     for name in sets_of(entries):
         of_set = [e.result for e in entries if e.result.set == name]
@@ -160,7 +160,7 @@ def warnings(entries: Sequence[Entry]) -> list[str]:
 
 
 def to_csv(entries: Sequence[Entry]) -> str:
-    """One line a result, with every figure; sizes in frames of 10 ms, -1 = unlimited."""
+    """One line a result, with all of its values; sizes in frames of 10 ms, -1 = unlimited."""
     columns = [f.name for f in fields(Result)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
