@@ -70,16 +70,15 @@ def find_package() -> Path:
     A package in the folder ``site-packages`` comes before an editable install, which is found last.
     """
     spec = importlib.util.find_spec("zipformer")  # imports nothing
-    here = Path(__file__).resolve().parent
-    if spec is None or not spec.submodule_search_locations:
-        sys.exit(f"error: the package zipformer is not installed: pip install -e {here}")
-    folder = Path(list(spec.submodule_search_locations)[0])
+    if spec is None:
+        sys.exit("error: Python finds no package zipformer: pip install -e . in its checkout")
+    folder = Path(next(iter(spec.submodule_search_locations or [str(spec.origin)])))
     if first_line(folder / "__init__.py").startswith(OWN_FIRST_LINE):
         return folder
     sys.exit(
         f"error: Python finds another project's package zipformer, in {folder}, in place of this "
-        f"one. Uninstall it and install this one again (pip uninstall zipformer; pip install -e "
-        f"{here}), or use another environment for one of them: both cannot be in one"
+        "one. Run pip uninstall zipformer, and then pip install -e . in the checkout of this one, "
+        "or use another environment for one of them: both cannot be in one"
     )
 
 

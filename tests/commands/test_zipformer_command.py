@@ -90,12 +90,12 @@ def test_an_unknown_verb_names_the_nearest(
     assert printed.err.count("\n") == 1
 
 
-def refused(done: subprocess.CompletedProcess[str], foreign: Path, here: Path) -> None:
+def refused(done: subprocess.CompletedProcess[str], foreign: Path) -> None:
     """Checks that the other package is named, was not imported, and what to do about it."""
     assert done.returncode == 1 and done.stdout == "", done.stdout
     assert done.stderr.startswith("error: Python finds another project's package zipformer, in ")
     assert str(foreign / "zipformer") in done.stderr
-    assert f"pip uninstall zipformer; pip install -e {here})" in done.stderr
+    assert "pip uninstall zipformer, and then pip install -e . in" in done.stderr
     assert "another environment" in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -108,7 +108,7 @@ def test_the_command_refuses_another_package_found_first(
 ) -> None:
     """On PYTHONPATH; the command itself is where an install would put it."""
     (foreign / "zipformer_cli.py").write_text((ROOT / "zipformer_cli.py").read_text())
-    refused(run("-c", COMMAND, *words, path=foreign, cwd=tmp_path), foreign, foreign)
+    refused(run("-c", COMMAND, *words, path=foreign, cwd=tmp_path), foreign)
 
 
 def test_the_command_refuses_another_package_beside_an_editable_install(
@@ -117,7 +117,7 @@ def test_the_command_refuses_another_package_beside_an_editable_install(
     """As in an environment: a folder of site-packages comes before what a .pth file names."""
     (foreign / "editable.pth").write_text(f"{ROOT}\n")
     code = f"import site; site.addsitedir({str(foreign)!r}); {COMMAND}"
-    refused(run("-ISc", code, "--help", cwd=tmp_path), foreign, ROOT)
+    refused(run("-ISc", code, "--help", cwd=tmp_path), foreign)
 
 
 def test_the_command_refuses_another_package_installed_over_it(
@@ -126,7 +126,7 @@ def test_the_command_refuses_another_package_installed_over_it(
     """Installed into one folder, not editable: files of both lie there."""
     (foreign / "zipformer" / "commands").mkdir()
     (foreign / "zipformer_cli.py").write_text((ROOT / "zipformer_cli.py").read_text())
-    refused(run("-c", COMMAND, "--help", path=foreign, cwd=tmp_path), foreign, foreign)
+    refused(run("-c", COMMAND, "--help", path=foreign, cwd=tmp_path), foreign)
 
 
 def test_a_script_takes_its_own_checkout_before_any_other_package(
@@ -142,13 +142,11 @@ def test_a_script_away_from_its_package_refuses_another(foreign: Path, tmp_path:
     (checkout / "scripts" / "train.py").write_text((SCRIPTS / "train.py").read_text())
     (checkout / "zipformer_cli.py").write_text((ROOT / "zipformer_cli.py").read_text())
     done = run(checkout / "scripts" / "train.py", "--help", path=foreign, cwd=tmp_path)
-    refused(done, foreign, checkout)
+    refused(done, foreign)
 
 
 def test_without_any_package_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "zipformer_cli.py").write_text((ROOT / "zipformer_cli.py").read_text())
     done = run("-ISc", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {COMMAND}", cwd=ROOT)
-    assert done.returncode == 1
-    assert done.stderr == (
-        f"error: the package zipformer is not installed: pip install -e {tmp_path}\n"
-    )
+    assert done.returncode == 1 and done.stderr.startswith("error: Python finds no package")
+    assert "pip install -e ." in done.stderr and done.stderr.count("\n") == 1
