@@ -19,9 +19,10 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     Args:
         more: Errors of one command alone that its user can mend.
     """
+    mendable: tuple[type[Exception], ...] = (*MENDABLE, *more)
     try:
         yield
-    except (*MENDABLE, *more) as error:
+    except mendable as error:
         raise SystemExit(f"error: {str(error) or type(error).__name__}") from None
     except ImportError as error:
         if error.name is not None:
