@@ -21,13 +21,12 @@ import numpy as np
 import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.supervision import AlignmentItem
-from scipy.signal import resample_poly
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import write_items
-from zipformer.data.audio import read_file
+from zipformer.data.audio import read_file, resample
 
 FADE_SECONDS = 0.003  # at both ends of every word, against clicks
 
@@ -110,12 +109,11 @@ def load_word(segment: Segment, sample_rate: int) -> np.ndarray:
             f"{segment.audio}: ends before sample {end}, the end of take {segment.take} of "
             f"{segment.word!r}"
         )
-    common = np.gcd(rate, sample_rate)
-    word = resample_poly(samples[segment.start : end], sample_rate // common, rate // common)
+    word = resample(samples[segment.start : end], rate, sample_rate).copy()
     ramp = np.linspace(0.0, 1.0, min(int(FADE_SECONDS * sample_rate), len(word) // 2))
     word[: len(ramp)] *= ramp
     word[len(word) - len(ramp) :] *= ramp[::-1]
-    return word.astype(np.float32)
+    return word
 
 
 def deal(segments: list[Segment], rng: np.random.Generator) -> Iterator[Segment]:
