@@ -61,13 +61,43 @@ def pruned_joiner_loss(
     Raises:
         ValueError: If shapes do not fit together.
     """
-    if reduction == "none" or ops.backend() == "reference":
-        am_kept, lm_kept = prune(am, lm, ranges)
-        logits = output(torch.tanh(am_kept + lm_kept))
-        with torch.autocast(am.device.type, enabled=False):
-            return pruned_transducer_loss(
-                logits, symbols, ranges, boundary, blank, rnnt_type, reduction, emission
-            )
+    by_parts = reduction != "none"  # a loss for each utterance needs all logits at once
+    run = ops.choose(am, _all_at_once, fused=_part_by_part if by_parts else None)
+    return run(am, lm, output, symbols, ranges, boundary, blank, rnnt_type, reduction, emission)
+
+
+def _all_at_once(
+    am: Tensor,
+    lm: Tensor,
+    output: torch.nn.Linear,
+    symbols: Tensor,
+    ranges: Tensor,
+    boundary: Tensor,
+    blank: int,
+    rnnt_type: RnntType,
+    reduction: Reduction,
+    emission: Emission,
+) -> Tensor:
+    am_kept, lm_kept = prune(am, lm, ranges)
+    logits = output(torch.tanh(am_kept + lm_kept))
+    with torch.autocast(am.device.type, enabled=False):
+        return pruned_transducer_loss(
+            logits, symbols, ranges, boundary, blank, rnnt_type, reduction, emission
+        )
+
+
+def _part_by_part(
+    am: Tensor,
+    lm: Tensor,
+    output: torch.nn.Linear,
+    symbols: Tensor,
+    ranges: Tensor,
+    boundary: Tensor,
+    blank: int,
+    rnnt_type: RnntType,
+    reduction: Reduction,
+    emission: Emission,
+) -> Tensor:
     sizes = (am.shape[0], symbols.shape[1], am.shape[1], output.out_features)
     symbols, boundary = checked_lattice(symbols, boundary, sizes, rnnt_type, blank)
     inputs = am, lm, output.weight, output.bias

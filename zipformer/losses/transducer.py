@@ -48,6 +48,15 @@ class Options(TypedDict, total=False):
     emission: Emission
 
 
+class Common(TypedDict):
+    """What the simple and the pruned loss are both given."""
+
+    blank: int
+    rnnt_type: RnntType
+    reduction: Reduction
+    emission: Emission
+
+
 @dataclass(frozen=True)
 class SharedLattice:
     """What the pruned losses of several views of a batch were computed on.
@@ -149,6 +158,13 @@ def shared_transducer_losses(
     losses = transducer_backend(backend)
     zeros = torch.zeros_like(lengths)
     boundary = torch.stack([zeros, zeros, token_lens.to(lengths), lengths], dim=1).long()
+    common: Common = {
+        "blank": blank,
+        "rnnt_type": rnnt_type,
+        "reduction": reduction,
+        "emission": emission,
+    }
+    # 1. The simple loss of each view, and what of the lattice it passes
     simple_lm = simple_lm_proj(predictor_out)
     simple, px_grads, py_grads = [], [], []
     for simple_am in map(simple_am_proj, encoder_outs):
@@ -160,32 +176,19 @@ def shared_transducer_losses(
                 boundary,
                 lm_scale=lm_scale,
                 am_scale=am_scale,
-                blank=blank,
-                rnnt_type=rnnt_type,
-                reduction=reduction,
                 return_grad=True,
-                emission=emission,
+                **common,
             )
         simple.append(loss)
         px_grads.append(px_grad)
         py_grads.append(py_grad)
     occupied = reduce(torch.add, px_grads), reduce(torch.add, py_grads)
     ranges = losses.prune_ranges(*occupied, boundary, prune_range)
+    # 2. The joiner on what is kept of it
     am = [joiner.encoder_proj(encoder_out) for encoder_out in encoder_outs]
-    lm = joiner.decoder_proj(predictor_out)
+    lm, output = joiner.decoder_proj(predictor_out), joiner.output_linear
     pruned = [
-        losses.pruned_joiner_loss(
-            view,
-            lm,
-            joiner.output_linear,
-            tokens,
-            ranges,
-            boundary,
-            blank=blank,
-            rnnt_type=rnnt_type,
-            reduction=reduction,
-            emission=emission,
-        )
+        losses.pruned_joiner_loss(view, lm, output, tokens, ranges, boundary, **common)
         for view in am
     ]
     return list(zip(simple, pruned, strict=True)), SharedLattice(am, lm, ranges, boundary)

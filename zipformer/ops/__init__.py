@@ -11,15 +11,6 @@ for a block of code::
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
-
-import torch
 from torch import Tensor
 
 from zipformer.ops import band as _band
@@ -31,53 +22,39 @@ from zipformer.ops import norm as _norm
 from zipformer.ops import recursion as _recursion
 from zipformer.ops import smoothed as _smoothed
 from zipformer.ops import swoosh as _swoosh
+from zipformer.ops.choice import BACKENDS, backend, choose, use
 
-BACKENDS = ("fused", "triton", "reference")
-_log = logging.getLogger(__name__)
-_forced: list[str] = []
-_default: str | None = None
-_has_triton: bool | None = None
-
-
-def backend() -> str:
-    """The backend in force.
-
-    Raises:
-        ValueError: If ``ZIPFORMER_OPS`` names no backend.
-    """
-    global _default
-    if torch.compiler.is_compiling():  # the compiler makes the kernels
-        return "reference"
-    if _forced:
-        return _forced[-1]
-    if _default is None:
-        _default = _known(os.environ.get("ZIPFORMER_OPS", BACKENDS[0]))
-        _log.info("ops backend: %s", _default)
-    return _default
-
-
-@contextmanager
-def use(name: str) -> Iterator[None]:
-    """Forces a backend inside a ``with`` block.
-
-    Raises:
-        ValueError: If there is no such backend.
-    """
-    _forced.append(_known(name))
-    try:
-        yield
-    finally:
-        _forced.pop()
+__all__ = [
+    "BACKENDS",
+    "arcs",
+    "backend",
+    "balance",
+    "band_lattice",
+    "bias_norm",
+    "channel_moments",
+    "choose",
+    "depthwise_conv",
+    "depthwise_conv2d",
+    "join",
+    "lattice",
+    "smoothed_arcs",
+    "swoosh_l",
+    "swoosh_r",
+    "unjoin",
+    "use",
+]
 
 
 def swoosh_l(x: Tensor) -> Tensor:
     """SwooshL, elementwise; the activation of feed-forward modules."""
-    return _swoosh_with(x, *_swoosh.LEFT)
+    shift, offset = _swoosh.LEFT
+    return _swoosh_with(x, shift, offset)
 
 
 def swoosh_r(x: Tensor) -> Tensor:
     """SwooshR, elementwise; the activation of convolution modules."""
-    return _swoosh_with(x, *_swoosh.RIGHT)
+    shift, offset = _swoosh.RIGHT
+    return _swoosh_with(x, shift, offset)
 
 
 def bias_norm(x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
@@ -88,7 +65,8 @@ def bias_norm(x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
         bias: (C,).
         log_scale: Scalar.
     """
-    return (_triton(x) or _norm).bias_norm(x, bias, log_scale)
+    run = choose(x, _norm.bias_norm, kernel="bias_norm")
+    return run(x, bias, log_scale)
 
 
 def channel_moments(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -101,7 +79,7 @@ def channel_moments(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     Returns:
         Twice (C,), in float32.
     """
-    return (_triton(x) or _moments).channel_moments(x, valid)
+    return choose(x, _moments.channel_moments, kernel="channel_moments")(x, valid)
 
 
 def balance(grad: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -113,7 +91,7 @@ def balance(grad: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         a: (C,).
         b: (C,).
     """
-    return (_triton(x) or _moments).balance(grad, x, a, b)
+    return choose(x, _moments.balance, kernel="balance")(grad, x, a, b)
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
@@ -128,8 +106,7 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int)
     Returns:
         (N, T + 2 padding - k + 1, D).
     """
-    plain = backend() == "reference"
-    run = _depthwise.depthwise_reference if plain else _depthwise.depthwise_fused
+    run = choose(x, _depthwise.depthwise_reference, _depthwise.depthwise_fused)
     return run(x, weight, bias, padding)
 
 
@@ -143,8 +120,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (N, C, H - k + 1, W).
     """
-    plain = backend() == "reference"
-    run = _depthwise2d.depthwise2d_reference if plain else _depthwise2d.depthwise2d_fused
+    run = choose(x, _depthwise2d.depthwise2d_reference, _depthwise2d.depthwise2d_fused)
     return run(x, weight)
 
 
@@ -164,8 +140,7 @@ def smoothed_arcs(
     Returns:
         Tokens (B, T, U) and blanks (B, T, U + 1).
     """
-    plain = backend() == "reference"
-    run = _smoothed.smoothed_reference if plain else _smoothed.smoothed_fused
+    run = choose(am, _smoothed.smoothed_reference, _smoothed.smoothed_fused)
     return run(am, lm, symbols, lm_scale, am_scale, blank)
 
 
@@ -185,7 +160,7 @@ def lattice(
     Returns:
         (B,), and probabilities shaped like ``px`` and ``py``.
     """
-    run = (_triton(px) or _recursion).lattice
+    run = choose(px, _recursion.lattice, kernel="lattice")
     return run(px, py, boundary, regular)
 
 
@@ -205,7 +180,7 @@ def band_lattice(
     Returns:
         (B,), and probabilities (B, T, S) twice.
     """
-    run = (_triton(token) or _band).band_lattice
+    run = choose(token, _band.band_lattice, kernel="band_lattice")
     return run(token, blank, begin, boundary, regular, rows)
 
 
@@ -220,7 +195,7 @@ def join(am: Tensor, lm: Tensor, kept: Tensor) -> Tensor:
     Returns:
         (B T S, D).
     """
-    return (_triton(am) or _joiner).join(am, lm, kept)
+    return choose(am, _joiner.join, kernel="join")(am, lm, kept)
 
 
 def unjoin(grad: Tensor, hidden: Tensor, kept: Tensor, lm_grad: Tensor) -> Tensor:
@@ -235,7 +210,7 @@ def unjoin(grad: Tensor, hidden: Tensor, kept: Tensor, lm_grad: Tensor) -> Tenso
     Returns:
         (B, T, D), the gradient by ``am``, in the type of ``lm_grad``.
     """
-    run = (_triton(hidden) or _joiner).unjoin
+    run = choose(hidden, _joiner.unjoin, kernel="unjoin")
     return run(grad, hidden, kept, lm_grad)
 
 
@@ -251,37 +226,9 @@ def arcs(logits: Tensor, next_token: Tensor, blank: int) -> _joiner.Arcs:
         An object with ``token`` and ``blank`` (N,), and ``gradient(token_grad, blank_grad)``, which
         gives the gradient by the logits.
     """
-    return (_triton(logits) or _joiner).Arcs(logits, next_token, blank)
+    return choose(logits, _joiner.Arcs, kernel="Arcs")(logits, next_token, blank)
 
 
 def _swoosh_with(x: Tensor, shift: float, offset: float) -> Tensor:
-    if (triton := _triton(x)) is not None:
-        return triton.swoosh(x, shift, offset)
-    plain = backend() == "reference"
-    return (_swoosh.swoosh_reference if plain else _swoosh.swoosh_fused)(x, shift, offset)
-
-
-def _triton(x: Tensor) -> ModuleType | None:
-    """The kernels, if they are to work on ``x``."""
-    global _has_triton
-    name = backend()
-    if name == "reference" or (name == "fused" and not x.is_cuda):
-        return None
-    if _has_triton is None:
-        _has_triton = importlib.util.find_spec("triton") is not None
-        _log.info("triton kernels: %s", "in use" if _has_triton else "triton is not installed")
-    if not _has_triton and name == "fused":
-        return None
-    on_cuda = importlib.import_module("zipformer.ops.on_cuda")
-    if not (x.is_cuda or on_cuda.INTERPRETED):
-        raise ValueError(
-            f"ops backend 'triton' was asked for, but a tensor is on {x.device}: it needs a CUDA "
-            "device; set ZIPFORMER_OPS=fused, or TRITON_INTERPRET=1 to run the kernels slowly"
-        )
-    return on_cuda
-
-
-def _known(name: str) -> str:
-    if name not in BACKENDS:
-        raise ValueError(f"ops backend {name!r} is unknown; choose one of {', '.join(BACKENDS)}")
-    return name
+    run = choose(x, _swoosh.swoosh_reference, _swoosh.swoosh_fused, kernel="swoosh")
+    return run(x, shift, offset)
