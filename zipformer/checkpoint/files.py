@@ -15,7 +15,6 @@ An experiment's folder holds ``epoch-N.pt`` for every epoch and the newest ``che
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
 from collections.abc import Iterable
@@ -25,27 +24,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zipformer.files import replacing
+
 BPE_MODEL = "bpe.model"
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Writes ``content`` to ``path`` in one move.
-
-    The bytes go to a temporary file beside it, reach the disk, and are then renamed: whoever is
-    killed on the way leaves an older ``path``, or none, but never half a file.
-    """
-    temporary = path.with_name(f"{path.name}.tmp")
+    """Writes ``content`` to ``path`` whole or not at all, and onto the disk."""
     try:
-        with open(temporary, "wb") as file:
+        with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
         error.add_note(f"while writing {path}; checkpoints written before are intact")
         raise
-    _sync_folder(path.parent)
 
 
 def load(path: Path, mmap: bool = False) -> dict[str, Any]:
@@ -140,17 +131,3 @@ def numbers(paths: Iterable[Path]) -> list[int]:
     """Epochs or steps of checkpoints, by their names; other files are left out."""
     matches = (re.fullmatch(r"(?:epoch|checkpoint)-(\d+)\.pt", path.name) for path in paths)
     return sorted(int(match[1]) for match in matches if match)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut; not every file system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from zipformer.commands.parser import VerbParser
 from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.evaluation.subtitles import to_srt
 from zipformer.evaluation.transcribe import Transcriber
+from zipformer.files import write_text
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -59,7 +60,7 @@ def run(args: Namespace) -> None:
             timed = (f"{w.start:.2f} {w.text}" for w in transcript.words)
             print(f"{path}\t{transcript.text}\n  [{' | '.join(timed)}]", flush=True)
         if args.srt:
-            path.with_suffix(".srt").write_text(to_srt(transcript.words), encoding="utf-8")
+            write_text(path.with_suffix(".srt"), to_srt(transcript.words))
             print(f"subtitles: {path.with_suffix('.srt')}", file=sys.stderr)
     if failed:
         sys.exit(f"{failed} of {len(args.files)} files could not be transcribed")

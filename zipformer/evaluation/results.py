@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from typing import Literal
 
 from zipformer.context import Context
 from zipformer.evaluation.scoring import GAP, Utterance, WordErrors, count_errors
+from zipformer.files import write_text
 
 FIGURES = "wer.json"
 RECOGNIZED = "recogs.txt"
@@ -134,9 +134,9 @@ def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utteranc
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES).unlink(missing_ok=True)  # the old figures never stand beside new words
     ordered = sorted(utterances, key=lambda u: u.cut_id)
-    write_lines(folder / RECOGNIZED, _recognized(ordered))
-    write_lines(folder / ERRORS, error_report(ordered))
-    write_lines(folder / FIGURES, [json.dumps(asdict(result), indent=2)])
+    write_text(folder / RECOGNIZED, "\n".join(_recognized(ordered)))
+    write_text(folder / ERRORS, "\n".join(error_report(ordered)))
+    write_text(folder / FIGURES, json.dumps(asdict(result), indent=2))
     return folder
 
 
@@ -208,13 +208,6 @@ def error_report(utterances: Sequence[Utterance]) -> list[str]:
         words = (said if said == heard else _pair(said, heard) for said, heard in alignment)
         lines.append(f"{utterance.cut_id}:\t{' '.join(words)}")
     return lines + _by_kind(alignments) + _by_word(alignments)
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes a text file whole or not at all: a temporary one is renamed when it is complete."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _recognized(utterances: Iterable[Utterance]) -> list[str]:

@@ -24,9 +24,9 @@ from zipformer.context import Context, parse_contexts
 from zipformer.data.loader import eval_batches
 from zipformer.data.manifests import check_manifest
 from zipformer.evaluation.evaluate import decode_batches
-from zipformer.evaluation.results import write_lines
 from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
 from zipformer.evaluation.table import NO_RESULT, Table
+from zipformer.files import write_text
 
 SELECTION = "selection.json"
 
@@ -287,4 +287,4 @@ def _write(path: Path, selection: Selection, complete: bool) -> None:
         "git_commit": git_commit(),
         "torch_version": str(torch.__version__),
     }
-    write_lines(path, [json.dumps(content, indent=2)])
+    write_text(path, json.dumps(content, indent=2))

@@ -21,6 +21,7 @@ from zipformer.export import networks, readme, states
 from zipformer.export.feeding import step_frames
 from zipformer.export.onnx_file import Network, require_onnx, write
 from zipformer.export.parts import TransducerParts
+from zipformer.files import write_text
 from zipformer.model import SpeechModel
 from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.zipformer.config import ZipformerConfig
@@ -175,7 +176,7 @@ def _write_rest(parts: TransducerParts, tokens: Sequence[str], directory: Path, 
     write(decoder, Path(directory) / DECODER, int8)
     write(joiner, Path(directory) / JOINER, int8)
     lines = [f"{token} {i}\n" for i, token in enumerate(tokens)]
-    (Path(directory) / TOKENS).write_text("".join(lines), encoding="utf-8")
+    write_text(Path(directory) / TOKENS, "".join(lines))
 
 
 def _prepare(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zipformer import ops
+from zipformer.files import replacing
 
 OPSET = 17
 NEEDED = ("onnx", "onnxruntime")
@@ -76,8 +76,7 @@ def write(network: Network, path: Path, int8: bool) -> None:
 
     from zipformer.export import graph
 
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
+    with replacing(path) as temporary:
         _trace(network, temporary)
         model = onnx.load(temporary)
         if network.batch_only:
@@ -87,13 +86,10 @@ def write(network: Network, path: Path, int8: bool) -> None:
         onnx.helper.set_model_props(model, dict(network.metadata))
         onnx.checker.check_model(model)
         onnx.save(model, temporary)
-        os.replace(temporary, path)
-        int8_path(path).unlink(missing_ok=True)
-        if int8:
+    int8_path(path).unlink(missing_ok=True)
+    if int8:
+        with replacing(int8_path(path)) as temporary:
             _quantize(path, temporary, network.quantized)
-            os.replace(temporary, int8_path(path))
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _trace(network: Network, path: Path) -> None:

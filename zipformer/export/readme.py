@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zipformer.context import FRAME_MS, FRONTEND_LOOKAHEAD, Context
 from zipformer.export.feeding import step_frames, tail_seconds
+from zipformer.files import write_text
 
 README = "README.txt"
 NETWORKS = ("encoder", "decoder", "joiner")
@@ -45,7 +46,7 @@ def write(directory: Path, export: Export) -> None:
             "encoder.int8.onnx, decoder.int8.onnx and joiner.int8.onnx take the place of the\n"
             "files without int8, each by itself. The encoder holds nearly all of the weights."
         )
-    (Path(directory) / README).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    write_text(Path(directory) / README, "\n\n".join(sections))
 
 
 def append(directory: Path, lines: Sequence[str]) -> None:

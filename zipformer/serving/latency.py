@@ -19,6 +19,7 @@ from lhotse.cut import Cut
 
 from zipformer.context import FRAME_MS, OUTPUT_FRAME_SECONDS
 from zipformer.evaluation.table import NO_RESULT, Table
+from zipformer.files import write_text
 from zipformer.serving.load import Plan, read_clips, run_level
 from zipformer.serving.speech_end import end_of_speech, end_of_words
 from zipformer.streaming.recognizer import Recognizer
@@ -209,7 +210,7 @@ def ask_server(
 def write_latencies(path: Path, rows: Sequence[Latency]) -> None:
     """The figures as JSON."""
     text = json.dumps([asdict(row) for row in rows], indent=2, allow_nan=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    write_text(path, text)
 
 
 def latency_table(rows: Sequence[Latency]) -> Table:

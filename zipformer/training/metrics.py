@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import resource
 import sys
 import time
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zipformer.context import Context
+from zipformer.files import replacing
 from zipformer.training.console import format_duration
 from zipformer.training.distributed import Processes
 from zipformer.training.state import TrainState
@@ -153,9 +153,8 @@ class MetricsWriter:
         self.path = exp_dir / "metrics.jsonl"
         last_step = {"train": state.step, "valid": state.valid_step}
         kept = [r for r in read_metrics(self.path) if r["step"] <= last_step[r["kind"]]]
-        temporary = self.path.with_name(f"{self.path.name}.tmp")
-        temporary.write_text("".join(map(_to_line, kept)), encoding="utf-8")
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(map(_to_line, kept)), encoding="utf-8")
         self._file = open(self.path, "a", encoding="utf-8", buffering=1)
         self._board = None
         if tensorboard:

@@ -25,6 +25,7 @@ from zipformer.checkpoint.files import (
 from zipformer.config.keys import CHANGEABLE_KEYS, FIXED_KEYS, flatten, is_under
 from zipformer.config.reading import from_dict
 from zipformer.config.toml import to_dict
+from zipformer.files import replacing
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.distributed import Processes
 
@@ -156,13 +157,12 @@ class Checkpointer:
         return path
 
     def _link(self, path: Path, name: Path) -> None:
-        temporary = name.with_name(f"{name.name}.tmp")
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(path, temporary)  # the same bytes under two names
-        except OSError:  # a file system without hard links
-            shutil.copyfile(path, temporary)
-        os.replace(temporary, name)
+        with replacing(name) as temporary:
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(path, temporary)  # the same bytes under two names
+            except OSError:  # a file system without hard links
+                shutil.copyfile(path, temporary)
 
     def _save(self, path: Path) -> None:
         content: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}

@@ -13,6 +13,7 @@ from zipformer.checkpoint.provenance import Provenance, training_provenance
 from zipformer.config import OptimConfig, RunConfig
 from zipformer.config.toml import to_dict, to_toml
 from zipformer.data.sampler import Share
+from zipformer.files import write_text
 from zipformer.optim import Adam, Eden, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
 from zipformer.training.distributed import Processes
@@ -61,7 +62,7 @@ class Run:
         processes: Processes,
         precision: Precision,
     ) -> None:
-        settings, optim = config.train, config.optim
+        settings = config.train
         self.config, self.settings = config, settings
         self.task, self.processes, self.precision = task, processes, precision
 
@@ -76,13 +77,13 @@ class Run:
         logger.info("the model has %.2f M parameters", size / 1e6)
 
         # 3. Optimizer
-        self.optimizer = _optimizer(self.model, optim)
+        self.optimizer = _optimizer(self.model, config.optim)
         self.scheduler = Eden(
             self.optimizer,
-            optim.lr_batches,
-            optim.lr_epochs,
-            optim.warmup_batches,
-            optim.warmup_start,
+            config.optim.lr_batches,
+            config.optim.lr_epochs,
+            config.optim.warmup_batches,
+            config.optim.warmup_start,
         )
         self.update = Updater(
             task,
@@ -95,36 +96,41 @@ class Run:
             settings.oom,
         )
 
-        # 4. Restore
+        # 4. Where it stands
         self.state, self.window = TrainState(), LossWindow(processes)
         self.average = ModelAverage(self.model) if processes.is_main else None
         self.clock, self.origin = Stopwatch(), Origin()
         self.checkpointer = self._checkpointer()
-        restored = self.checkpointer.restore()
-        if restored is not None:
-            logger.info("going on from %s: %s", restored, self.state.position)
-        else:
-            if processes.is_main:
-                self.origin.provenance = training_provenance(config)
-            if settings.init_from is not None:
-                logger.info("%s", task.initialise(self.model, settings.init_from))
-        self._regroup()
+        self._restore()
         processes.share_weights(self.model)
+
+        # 5. Records
+        self.metrics: MetricsWriter | None = None
         if processes.is_main:
-            path = settings.exp_dir / "config.toml"
-            path.write_text(to_toml(config), encoding="utf-8")
-        self.metrics = (
-            MetricsWriter(settings.exp_dir, self.state, settings.tensorboard)
-            if processes.is_main
-            else None
-        )
+            write_text(settings.exp_dir / "config.toml", to_toml(config))
+            self.metrics = MetricsWriter(settings.exp_dir, self.state, settings.tensorboard)
         self.epoch_seconds = task.epoch_seconds() if self.state.epoch == 1 else 0.0
         done = self.state.done(settings, self.epoch_seconds)
         self.pace = Pace(self.state.audio_seconds, done)
         if self.state.step == 0:
-            advice = learning_rate_advice(config, processes.world_size, self.epoch_seconds)
-            for line in advice:
-                logger.info("advice: %s", line)
+            self._advise()
+
+    def _restore(self) -> None:
+        """Takes over the newest checkpoint, or begins: from fresh weights or from given ones."""
+        restored = self.checkpointer.restore()
+        if restored is not None:
+            logger.info("going on from %s: %s", restored, self.state.position)
+        else:
+            if self.processes.is_main:
+                self.origin.provenance = training_provenance(self.config)
+            if self.settings.init_from is not None:
+                logger.info("%s", self.task.initialise(self.model, self.settings.init_from))
+        self._regroup()
+
+    def _advise(self) -> None:
+        world_size = self.processes.world_size
+        for line in learning_rate_advice(self.config, world_size, self.epoch_seconds):
+            logger.info("advice: %s", line)
 
     def _checkpointer(self) -> Checkpointer:
         parts: dict[str, Stateful] = {
