@@ -1,6 +1,5 @@
 """What the tests of the preparation steps share."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +11,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env=environment, cwd=cwd
-    )
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=cwd)
 
 
 def run_script(
     script: str, *arguments: str | Path, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """A script of this checkout, by its path in it."""
+    """A script of this checkout, by its path in it; it finds what it imports by itself."""
     return run(sys.executable, ROOT / script, *arguments, cwd=cwd)
 
 

@@ -12,7 +12,7 @@ from lhotse import CutSet
 from lhotse.cut import MonoCut
 
 from local.train_bpe import train_bpe
-from recipes.digits.make_strings import read_table
+from recipes.digits.segments import read_table
 from zipformer.config import DataConfig
 from zipformer.data.loader import TrainLoader, eval_batches
 from zipformer.data.tokenizer import Tokenizer

@@ -1,4 +1,4 @@
-"""recipes/digits/make_strings.py: single recorded words become strings."""
+"""recipes/digits/make_strings.py and segments.py: single recorded words become strings."""
 
 from pathlib import Path
 
@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.digits.make_strings import (
-    Segment,
-    Style,
-    build_strings,
-    deal,
-    load_word,
-    read_table,
-    scan_folder,
-)
+from recipes.digits.make_strings import Style, build_strings, deal
+from recipes.digits.segments import Segment, load_word, read_table, scan_folder
 
 
 @pytest.fixture

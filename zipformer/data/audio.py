@@ -41,7 +41,8 @@ def read_audio(path: Path, sample_rate: int = 16000) -> Tensor:
     Returns:
         (N,) float32 samples, full scale at +-1.
     """
-    return torch.from_numpy(resample(*read_file(path), sample_rate))
+    samples, rate = read_file(path)
+    return torch.from_numpy(resample(samples, rate, sample_rate))
 
 
 def read_file(path: Path) -> tuple[np.ndarray, int]:
