@@ -23,5 +23,6 @@ if [ -z "${CHROME:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null 
         echo "it cannot be installed here"
 fi
 echo "== pytest"
-# One thread each: two processes that share two cores would wait for each other.
-OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal "$@"
+# A thread for each process: two that share two cores would wait for each other. A file of tests
+# stays in one process, so that what its tests share is made once.
+OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadscope --no-loadscope-reorder "$@"
