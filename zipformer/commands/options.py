@@ -90,7 +90,7 @@ def add_mode_options(parser: ArgumentParser) -> None:
         type=parse_modes,
         default=["windowed"],
         help="windowed (what a stream gives; the default), stream (live streams hear the audio),"
-        " padded (the same with silence behind the audio in place of an end, as sherpa-onnx hears"
+        " padded (the same with silence after the audio in place of an end, as sherpa-onnx hears"
         " it), masked (cheaper, but no stream gives it), or several, separated by commas",
     )
     parser.add_argument(
