@@ -6,6 +6,7 @@ Letters: B batch, U tokens, T frames, V vocabulary, S tokens kept at each frame,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -61,50 +62,45 @@ def pruned_joiner_loss(
     Raises:
         ValueError: If shapes do not fit together.
     """
+    cells = _Cells(am, lm, output, symbols, ranges, boundary)
     by_parts = reduction != "none"  # a loss for each utterance needs all logits at once
     run = ops.choose(am, _all_at_once, fused=_part_by_part if by_parts else None)
-    return run(am, lm, output, symbols, ranges, boundary, blank, rnnt_type, reduction, emission)
+    return run(cells, blank, rnnt_type, reduction, emission)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """What is joined, and which cells of the lattice are kept; see ``pruned_joiner_loss``."""
+
+    am: Tensor
+    lm: Tensor
+    output: torch.nn.Linear
+    symbols: Tensor
+    ranges: Tensor
+    boundary: Tensor
 
 
 def _all_at_once(
-    am: Tensor,
-    lm: Tensor,
-    output: torch.nn.Linear,
-    symbols: Tensor,
-    ranges: Tensor,
-    boundary: Tensor,
-    blank: int,
-    rnnt_type: RnntType,
-    reduction: Reduction,
-    emission: Emission,
+    cells: _Cells, blank: int, rnnt_type: RnntType, reduction: Reduction, emission: Emission
 ) -> Tensor:
-    am_kept, lm_kept = prune(am, lm, ranges)
-    logits = output(torch.tanh(am_kept + lm_kept))
-    with torch.autocast(am.device.type, enabled=False):
-        return pruned_transducer_loss(
-            logits, symbols, ranges, boundary, blank, rnnt_type, reduction, emission
-        )
+    am_kept, lm_kept = prune(cells.am, cells.lm, cells.ranges)
+    logits = cells.output(torch.tanh(am_kept + lm_kept))
+    where = cells.symbols, cells.ranges, cells.boundary
+    with torch.autocast(logits.device.type, enabled=False):
+        return pruned_transducer_loss(logits, *where, blank, rnnt_type, reduction, emission)
 
 
 def _part_by_part(
-    am: Tensor,
-    lm: Tensor,
-    output: torch.nn.Linear,
-    symbols: Tensor,
-    ranges: Tensor,
-    boundary: Tensor,
-    blank: int,
-    rnnt_type: RnntType,
-    reduction: Reduction,
-    emission: Emission,
+    cells: _Cells, blank: int, rnnt_type: RnntType, reduction: Reduction, emission: Emission
 ) -> Tensor:
-    sizes = (am.shape[0], symbols.shape[1], am.shape[1], output.out_features)
-    symbols, boundary = checked_lattice(symbols, boundary, sizes, rnnt_type, blank)
-    inputs = am, lm, output.weight, output.bias
+    am, output = cells.am, cells.output
+    sizes = (am.shape[0], cells.symbols.shape[1], am.shape[1], output.out_features)
+    symbols, boundary = checked_lattice(cells.symbols, cells.boundary, sizes, rnnt_type, blank)
+    inputs = am, cells.lm, output.weight, output.bias
     with_grad = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
     with torch.autocast(am.device.type, enabled=False):
         total = _JoinedLoss.apply(
-            *inputs, symbols, ranges, boundary, blank, rnnt_type, emission, with_grad
+            *inputs, symbols, cells.ranges, boundary, blank, rnnt_type, emission, with_grad
         )
     return total / max(am.shape[0], 1) if reduction == "mean" else total
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from zipformer.losses.checks import Reduction, RnntType
-from zipformer.losses.emission import PLAIN, Emission
+from zipformer.losses.options import DEFAULTS, LossOptions
 
 
 def load_k2() -> Any:
@@ -36,25 +35,19 @@ def smoothed_transducer_loss(
     boundary: Tensor,
     lm_scale: float,
     am_scale: float,
-    blank: int = 0,
-    rnnt_type: RnntType = "regular",
-    reduction: Reduction = "none",
     return_grad: bool = False,
-    emission: Emission = PLAIN,
+    **options: Unpack[LossOptions],
 ) -> Any:
     """As ``zipformer.losses.smoothed_transducer_loss``."""
     return load_k2().rnnt_loss_smoothed(
         lm=lm.float(),
         am=am.float(),
         symbols=symbols,
-        termination_symbol=blank,
+        boundary=boundary,
         lm_only_scale=lm_scale,
         am_only_scale=am_scale,
-        boundary=boundary,
-        rnnt_type=rnnt_type,
-        reduction=reduction,
         return_grad=return_grad,
-        delay_penalty=_delay_penalty(emission),
+        **_as_k2_names_them(options),
     )
 
 
@@ -77,21 +70,15 @@ def pruned_transducer_loss(
     symbols: Tensor,
     ranges: Tensor,
     boundary: Tensor,
-    blank: int = 0,
-    rnnt_type: RnntType = "regular",
-    reduction: Reduction = "none",
-    emission: Emission = PLAIN,
+    **options: Unpack[LossOptions],
 ) -> Tensor:
     """As ``zipformer.losses.pruned_transducer_loss``."""
     loss: Tensor = load_k2().rnnt_loss_pruned(
         logits=logits.float(),
         symbols=symbols,
         ranges=ranges,
-        termination_symbol=blank,
         boundary=boundary,
-        rnnt_type=rnnt_type,
-        reduction=reduction,
-        delay_penalty=_delay_penalty(emission),
+        **_as_k2_names_them(options),
     )
     return loss
 
@@ -103,24 +90,30 @@ def pruned_joiner_loss(
     symbols: Tensor,
     ranges: Tensor,
     boundary: Tensor,
-    blank: int = 0,
-    rnnt_type: RnntType = "regular",
-    reduction: Reduction = "none",
-    emission: Emission = PLAIN,
+    **options: Unpack[LossOptions],
 ) -> Tensor:
     """As ``zipformer.losses.pruned_joiner_loss``, with all logits at once."""
     am, lm = prune(am, lm, ranges)
     logits = output((am + lm).tanh())
     with torch.autocast(logits.device.type, enabled=False):
-        return pruned_transducer_loss(
-            logits, symbols, ranges, boundary, blank, rnnt_type, reduction, emission
-        )
+        return pruned_transducer_loss(logits, symbols, ranges, boundary, **options)
 
 
-def _delay_penalty(emission: Emission) -> float:
-    if emission.fastemit != 0.0:
+def _as_k2_names_them(options: LossOptions) -> dict[str, Any]:
+    """All options, defaults included.
+
+    Raises:
+        ValueError: If k2 lacks what is asked for.
+    """
+    given: LossOptions = {**DEFAULTS, **options}
+    if given["emission"].fastemit != 0.0:
         raise ValueError(
             "loss.backend = 'k2' has no FastEmit: use loss.backend = 'torch', or loss.fastemit = 0 "
             "and loss.delay_penalty"
         )
-    return emission.delay_penalty
+    return {
+        "termination_symbol": given["blank"],
+        "rnnt_type": given["rnnt_type"],
+        "reduction": given["reduction"],
+        "delay_penalty": given["emission"].delay_penalty,
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Protocol, TypedDict, Unpack
+from typing import Protocol, Unpack
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from zipformer.losses.backend import transducer_backend
 from zipformer.losses.checks import Backend, Reduction, RnntType
 from zipformer.losses.emission import PLAIN, Emission
+from zipformer.losses.options import LossOptions
 
 
 class JoinerProjections(Protocol):
@@ -35,26 +36,13 @@ class JoinerProjections(Protocol):
     def output_linear(self) -> torch.nn.Linear: ...  # noqa: D102
 
 
-class Options(TypedDict, total=False):
+class Options(LossOptions, total=False):
     """Settings of the losses, with the meaning and defaults of ``shared_transducer_losses``."""
 
     prune_range: int
     lm_scale: float
     am_scale: float
-    rnnt_type: RnntType
     backend: Backend
-    blank: int
-    reduction: Reduction
-    emission: Emission
-
-
-class Common(TypedDict):
-    """What the simple and the pruned loss are both given."""
-
-    blank: int
-    rnnt_type: RnntType
-    reduction: Reduction
-    emission: Emission
 
 
 @dataclass(frozen=True)
@@ -158,7 +146,7 @@ def shared_transducer_losses(
     losses = transducer_backend(backend)
     zeros = torch.zeros_like(lengths)
     boundary = torch.stack([zeros, zeros, token_lens.to(lengths), lengths], dim=1).long()
-    common: Common = {
+    options: LossOptions = {
         "blank": blank,
         "rnnt_type": rnnt_type,
         "reduction": reduction,
@@ -177,7 +165,7 @@ def shared_transducer_losses(
                 lm_scale=lm_scale,
                 am_scale=am_scale,
                 return_grad=True,
-                **common,
+                **options,
             )
         simple.append(loss)
         px_grads.append(px_grad)
@@ -188,7 +176,7 @@ def shared_transducer_losses(
     am = [joiner.encoder_proj(encoder_out) for encoder_out in encoder_outs]
     lm, output = joiner.decoder_proj(predictor_out), joiner.output_linear
     pruned = [
-        losses.pruned_joiner_loss(view, lm, output, tokens, ranges, boundary, **common)
+        losses.pruned_joiner_loss(view, lm, output, tokens, ranges, boundary, **options)
         for view in am
     ]
     return list(zip(simple, pruned, strict=True)), SharedLattice(am, lm, ranges, boundary)

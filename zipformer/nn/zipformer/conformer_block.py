@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from zipformer.nn.choices import Choices
 from zipformer.nn.dropout import skip_sequences
 from zipformer.nn.layout import Layout
 from zipformer.nn.norm import make_bypass, make_norm
 from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 from zipformer.nn.zipformer.attention import AttentionWeights, SelfAttention
+from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.nn.zipformer.convolution import ConvModule
 from zipformer.nn.zipformer.feedforward import FeedForward
 from zipformer.nn.zipformer.layer import LayerState
@@ -29,26 +29,22 @@ class ConformerBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        num_heads: int,
-        feedforward: int,
-        kernel: int,
-        query_dim: int,
-        pos_dim: int,
-        value_dim: int,
-        encoding_dim: int,
-        causal: bool,
-        skip_rate: float | ScheduledFloat,
-        choices: Choices,
+        self, config: ZipformerConfig, stack: int, skip_rate: float | ScheduledFloat
     ) -> None:
         super().__init__()
+        channels, num_heads = config.dims[stack], config.num_heads[stack]
+        feedforward, kernel = config.feedforward_dims[stack], config.kernels[stack]
+        value_dim, choices = config.value_head_dim[stack], config.choices
         self.feed_forward1 = FeedForward(channels, feedforward, choices.wide)
         self.self_attn_weights = AttentionWeights(
-            channels, num_heads, query_dim, pos_dim, encoding_dim
+            channels,
+            num_heads,
+            config.query_head_dim[stack],
+            config.pos_head_dim[stack],
+            config.pos_dim,
         )
         self.self_attn1 = SelfAttention(channels, num_heads, value_dim)
-        self.conv_module1 = ConvModule(channels, kernel, causal, choices.convolution)
+        self.conv_module1 = ConvModule(channels, kernel, config.causal, choices.convolution)
         self.feed_forward2 = FeedForward(channels, feedforward, choices.wide)
         self.norm = make_norm(choices.norm, channels)
         self.bypass = make_bypass(choices.bypass, channels, skip_rate)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from zipformer.nn.choices import Choices
 from zipformer.nn.dropout import keep_sequences, skip_sequences
 from zipformer.nn.gradients import chance
 from zipformer.nn.layout import Layout
@@ -23,6 +22,7 @@ from zipformer.nn.zipformer.attention import (
     SelfAttention,
     uniform_weights,
 )
+from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.nn.zipformer.convolution import ConvModule
 from zipformer.nn.zipformer.feedforward import FeedForward
 
@@ -47,31 +47,26 @@ class Layer(nn.Module):
     """Six residual branches around one set of attention weights (arXiv 2310.11230, Figure 2).
 
     Args:
-        channels, num_heads, feedforward, kernel: D, H, width of the second feed-forward, k.
-        query_dim, pos_dim, value_dim: Per head.
-        encoding_dim: Size of the relative position encoding.
-        causal: Whether convolutions respect chunks.
+        config: The encoder's.
+        stack: Which stack the layer is in.
         skip_rate: How often a sequence skips the whole layer.
-        choices: Of an ablation.
     """
 
     def __init__(
-        self,
-        channels: int,
-        num_heads: int,
-        feedforward: int,
-        kernel: int,
-        query_dim: int,
-        pos_dim: int,
-        value_dim: int,
-        encoding_dim: int,
-        causal: bool,
-        skip_rate: float | ScheduledFloat,
-        choices: Choices,
+        self, config: ZipformerConfig, stack: int, skip_rate: float | ScheduledFloat
     ) -> None:
         super().__init__()
-        attention = (channels, num_heads, query_dim, pos_dim, encoding_dim)
-        wide, convolution = choices.wide, choices.convolution
+        channels, num_heads = config.dims[stack], config.num_heads[stack]
+        feedforward, kernel = config.feedforward_dims[stack], config.kernels[stack]
+        value_dim, choices = config.value_head_dim[stack], config.choices
+        wide, convolution, causal = choices.wide, choices.convolution, config.causal
+        attention = (
+            channels,
+            num_heads,
+            config.query_head_dim[stack],
+            config.pos_head_dim[stack],
+            config.pos_dim,
+        )
         self.self_attn_weights = AttentionWeights(*attention)
         self.self_attn_weights2 = (
             SharedWeights() if choices.share_attention else OwnWeights(*attention)

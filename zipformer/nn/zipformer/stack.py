@@ -30,29 +30,15 @@ class Stack(nn.Module):
 
     def __init__(self, config: ZipformerConfig, index: int) -> None:
         super().__init__()
-        channels, choices = config.dims[index], config.choices
         self.factor = config.downsampling[index]
         self.positions = RelativePositions(config.pos_dim)
         layer = Layer if config.block == "zipformer" else ConformerBlock
         self.layers = nn.ModuleList(
-            layer(
-                channels,
-                config.num_heads[index],
-                config.feedforward_dims[index],
-                config.kernels[index],
-                config.query_head_dim[index],
-                config.pos_head_dim[index],
-                config.value_head_dim[index],
-                config.pos_dim,
-                config.causal,
-                skip_rate,
-                choices,
-            )
-            for skip_rate in _layer_skip_rates(config, index)
+            layer(config, index, skip_rate) for skip_rate in _layer_skip_rates(config, index)
         )
         if self.factor > 1:
             self.downsample = Downsample(self.factor)
-            self.out_combiner = Bypass(channels)
+            self.out_combiner = Bypass(config.dims[index])
 
     def forward(
         self, x: Tensor, feature_mask: Tensor | None, layout: Layout, states: Sequence[LayerState]

@@ -65,7 +65,8 @@ def _swoosh_backward_kernel(
     BLOCK: tl.constexpr,
 ) -> None:
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(x + at, mask=at < count, other=0.0).to(tl.float32)
-    incoming = tl.load(grad + at, mask=at < count, other=0.0).to(tl.float32)
+    inside = at < count
+    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    incoming = tl.load(grad + at, mask=inside, other=0.0).to(tl.float32)
     slope = tl.sigmoid(value - shift) - SLOPE
-    tl.store(x_grad + at, slope * incoming, mask=at < count)
+    tl.store(x_grad + at, slope * incoming, mask=inside)
