@@ -23,6 +23,7 @@ FLOORS = [
     "zipformer.evaluation",
     "zipformer.streaming",
     "zipformer.training",
+    "zipformer.training.methods",
     "zipformer.checkpoint",
     "zipformer.search",
     "zipformer.data",

@@ -26,9 +26,9 @@ from zipformer.nn.schedule import set_progress
 from zipformer.training.asr import AsrTask, keep_alignable
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
+from zipformer.training.methods.base import StepInfo
 from zipformer.training.metrics import read_metrics
 from zipformer.training.state import seed_step
-from zipformer.training.task import StepInfo
 
 ROOT = Path(__file__).parents[2]
 STEP = StepInfo(step=4, context=Context(32, 64, 32), right_mode="masked")

@@ -19,7 +19,7 @@ from zipformer.data.loader import Batch
 from zipformer.nn.schedule import set_progress
 from zipformer.training.asr import AsrTask
 from zipformer.training.loop import fit
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.base import StepInfo
 
 
 @pytest.fixture(scope="module")

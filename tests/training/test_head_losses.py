@@ -15,7 +15,7 @@ from zipformer.config import LossConfig, ModelConfig
 from zipformer.losses import ctc_loss, transducer_losses
 from zipformer.model import AsrModel
 from zipformer.nn.schedule import set_progress
-from zipformer.training.head_losses import (
+from zipformer.training.methods.head_losses import (
     head_losses,
     make_targets,
     pad_tokens,

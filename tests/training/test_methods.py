@@ -26,10 +26,10 @@ from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
 from zipformer.training.methods import Single, StepLoss, make_method
+from zipformer.training.methods.base import StepInfo
 from zipformer.training.methods.cr_ctc import CrCtc
 from zipformer.training.methods.dual import Dual
 from zipformer.training.methods.multi_decoder import MultiDecoder
-from zipformer.training.task import StepInfo
 
 WARM = LossConfig(warm_steps=0, ctc_scale=0.2)
 STREAMING = StepInfo(step=4, context=Context(32, 64, 32), right_mode="masked")

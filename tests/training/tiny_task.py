@@ -19,7 +19,7 @@ from zipformer.data.sampler import Share
 from zipformer.nn.schedule import ScheduledFloat
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.base import StepInfo
 
 CONTEXTS = ContextSampler(RunConfig().context, RunConfig().encoder, RunConfig().train.seed)
 

@@ -22,7 +22,7 @@ from zipformer.model import AsrModel
 from zipformer.training.asr import AsrTask
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.base import StepInfo
 
 
 def run_together(function: Callable[..., None], world_size: int, *args: Any) -> None:

@@ -24,7 +24,7 @@ from zipformer.search import make_searcher
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.methods import Single, StepLoss, make_method
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.base import StepInfo
 
 logger = logging.getLogger(__name__)
 

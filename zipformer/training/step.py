@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 from zipformer.data.sampler import Share
 from zipformer.nn.regularizers import settle_whitening
 from zipformer.training.distributed import Processes
+from zipformer.training.methods.base import StepInfo
 from zipformer.training.precision import Precision
 from zipformer.training.state import seed_step
-from zipformer.training.task import StepInfo, Task
+from zipformer.training.task import Task
 
 NOT_FINITE = "its loss or gradients are not finite"
 OUT_OF_MEMORY = "memory ran out"

@@ -7,31 +7,14 @@ A new kind of training is a new method of a task, or a new task, never a second 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from zipformer.context import Context
 from zipformer.data.sampler import Share
-from zipformer.nn.streaming_encoder import RightMode
 from zipformer.training.distributed import Processes
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """What a loss may depend on besides the batch.
-
-    Args:
-        step: Steps taken before this one.
-        context: The context drawn for this step.
-        right_mode: How the right context is computed (see ``Encoder.forward``).
-    """
-
-    step: int
-    context: Context
-    right_mode: RightMode
+from zipformer.training.methods.base import StepInfo
 
 
 class Loader(Protocol):

@@ -8,9 +8,25 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zipformer.config import RunConfig
+from zipformer.context import Context
 from zipformer.data.batch import Batch
 from zipformer.model import AsrModel
-from zipformer.training.task import StepInfo
+from zipformer.nn.streaming_encoder import RightMode
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a loss may depend on besides the batch.
+
+    Args:
+        step: Steps taken before this one.
+        context: The context drawn for this step.
+        right_mode: How the right context is computed (see ``Encoder.forward``).
+    """
+
+    step: int
+    context: Context
+    right_mode: RightMode
 
 
 @dataclass(frozen=True)

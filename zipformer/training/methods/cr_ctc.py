@@ -6,10 +6,9 @@ import torch
 
 from zipformer.data.batch import Batch
 from zipformer.model import AsrModel
-from zipformer.training.head_losses import make_targets
-from zipformer.training.methods.base import Method, StepLoss
+from zipformer.training.methods.base import Method, StepInfo, StepLoss
 from zipformer.training.methods.encodings import Between, Encoding, ctc_distance, sum_up
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.head_losses import make_targets
 
 
 class CrCtc(Method):

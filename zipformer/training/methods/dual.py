@@ -9,8 +9,7 @@ from torch import Tensor
 from zipformer.data.batch import Batch
 from zipformer.losses import lattice_consistency, lattice_distillation
 from zipformer.model import AsrModel
-from zipformer.training.head_losses import shared_lattice
-from zipformer.training.methods.base import Method, StepLoss
+from zipformer.training.methods.base import Method, StepInfo, StepLoss
 from zipformer.training.methods.encodings import (
     Between,
     Encoding,
@@ -18,7 +17,7 @@ from zipformer.training.methods.encodings import (
     encode_twice,
     sum_up,
 )
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.head_losses import shared_lattice
 
 
 class Dual(Method):

@@ -19,9 +19,14 @@ from zipformer.context import Context
 from zipformer.data.batch import Batch
 from zipformer.losses import ctc_consistency
 from zipformer.model import AsrModel, Heads
-from zipformer.training.head_losses import Computed, Targets, head_losses, make_targets, warmth
-from zipformer.training.methods.base import StepLoss
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.base import StepInfo, StepLoss
+from zipformer.training.methods.head_losses import (
+    Computed,
+    Targets,
+    head_losses,
+    make_targets,
+    warmth,
+)
 
 Between = dict[str, tuple[float, Tensor]]  # name -> weight and distance
 

@@ -8,9 +8,8 @@ from torch import Tensor
 from zipformer.data.batch import Batch
 from zipformer.losses import similarity_distance
 from zipformer.model import AsrModel
-from zipformer.training.methods.base import Method, StepLoss
+from zipformer.training.methods.base import Method, StepInfo, StepLoss
 from zipformer.training.methods.encodings import Between, Encoding, encode_twice, sum_up
-from zipformer.training.task import StepInfo
 
 
 class MultiDecoder(Method):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from zipformer.data.batch import Batch
 from zipformer.model import AsrModel
-from zipformer.training.head_losses import head_losses, make_targets
-from zipformer.training.methods.base import Method, StepLoss
-from zipformer.training.task import StepInfo
+from zipformer.training.methods.base import Method, StepInfo, StepLoss
+from zipformer.training.methods.head_losses import head_losses, make_targets
 
 
 class Single(Method):
