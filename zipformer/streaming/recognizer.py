@@ -45,6 +45,9 @@ class Recognizer:
         sample_rate: Of the audio that the model was trained on.
         traced: Runs steps as a fixed graph: faster on a CPU, after some seconds of preparation.
 
+    Attributes:
+        step_frames: Feature frames that a step takes, C + R + 13.
+
     Raises:
         ValueError: If the context cannot stream or this encoder cannot compute it, or ``tokens``
             are of another vocabulary.
@@ -66,8 +69,9 @@ class Recognizer:
         self.context = context
         self.sample_rate = sample_rate
         self.num_features = model.encoder.config.num_features
+        self.step_frames = context.window + FRONTEND_LOOKAHEAD
         step = PackedStep(self.model.encoder, context)
-        self._fresh = step.fresh
+        self._fresh, self._fresh_packed = step.fresh, step.fresh.pack()[0]
         self._encode = trace(step) if traced else step
         self.searcher = make_searcher(model.heads_at(context), tokens, search)
 
@@ -111,15 +115,9 @@ class Recognizer:
         return cls(loaded.model, loaded.tokenizer.tokens, context, search, rate, traced)
 
     @property
-    def step_frames(self) -> int:
-        """Feature frames that a step takes: C + R + 13."""
-        return self.context.window + FRONTEND_LOOKAHEAD
-
-    @property
     def state_bytes(self) -> int:
         """Memory of one stream's encoder state; the same after a second and after an hour."""
-        packed = self._fresh.pack()
-        return packed.numel() * packed.element_size()
+        return self._fresh_packed.numel() * self._fresh_packed.element_size()
 
     def open(self) -> LiveStream:
         """A stream that has heard nothing yet."""
@@ -246,7 +244,7 @@ class Recognizer:
 
     def _encoder_states(self, streams: Sequence[Stream]) -> tuple[Tensor, Tensor]:
         """(B, S) packed states, and (B,) frames at 50 Hz that came before."""
-        fresh = self._fresh.pack()[0]
+        fresh = self._fresh_packed
         packed = [fresh if s.encoder_state is None else s.encoder_state for s in streams]
         processed = torch.tensor([s.processed for s in streams])
         return torch.stack(packed), self._on_device(processed)

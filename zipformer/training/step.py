@@ -82,7 +82,7 @@ class Updater:
         self.optimizer = optimizer
         self.precision = precision
         self.processes = processes
-        self.share = share
+        self.positions = share.positions
         self.seed = seed
         self.oom = oom
 
@@ -149,7 +149,7 @@ class Updater:
             Sums of what the losses report, and the batch that memory did not suffice for.
         """
         sums: dict[str, Tensor] = {}
-        for position, batch in zip(self.share.positions, batches, strict=False):
+        for position, batch in zip(self.positions, batches, strict=False):
             seed_step(self.seed, step.step, position)
             try:
                 with self.precision.autocast():
