@@ -1,1 +1,1 @@
-"""What the verbs share: options, one-line errors, and the ``zipformer`` command."""
+"""The verbs of the command ``zipformer``, and what they share: options and one-line errors."""

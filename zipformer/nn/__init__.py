@@ -1,1 +1,1 @@
-"""Modules of the Zipformer encoder; they know nothing of data, training or decoding."""
+"""What all encoders share: windows, state, frontend, regularizers; nothing of data or training."""

@@ -1,4 +1,4 @@
-"""A run on one page: curves, error rates, the worst utterances, config and environment."""
+"""Runs compared, a run on one page, load tests: tables, charts, figures."""
 
 from zipformer.report.run_page import write_report
 
