@@ -4,7 +4,7 @@
     python scripts/dev/bench_methods.py recipes/digits/{unified,dual,distill,consistency}.toml
 
 Timed are loss and backward pass, without the optimizer, of one random batch (12 utterances of 2.5 s
-with 8 tokens, whatever ``max_duration`` says) at the contexts of the first 24 steps behind the
+with 8 tokens, whatever ``max_duration`` says) at the contexts of the first 24 steps after the
 warm-up. The config's data must be prepared, for its token set.
 """
 

@@ -102,7 +102,7 @@ def recognitions(
     count: int,
     options: argparse.Namespace,
 ) -> Runs:
-    """The same streams, heard chunk by chunk with a step's silence behind them."""
+    """The same streams, heard chunk by chunk with a step's silence after them."""
     generator = np.random.default_rng(0)
     samples = generator.normal(0, 0.1, (count, round(RATE * options.seconds))).astype(np.float32)
     tail = np.zeros((count, round(RATE * tail_seconds(context))), np.float32)

@@ -44,7 +44,7 @@ class LoadedModel:
         tokenizer: The one it was trained with.
         label: What it is, for names of folders and tables: ``epoch30-avg9``.
         path: The (last) checkpoint that it comes from.
-        steps: Training steps behind it.
+        steps: Training steps that it has had.
         audio_seconds: Audio that it was trained on, repeats counted.
         train_seconds: What training took, by the clock; 0 where that was not kept.
         provenance: Which code and data trained it; None where that was not kept.

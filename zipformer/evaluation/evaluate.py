@@ -118,7 +118,7 @@ def evaluate(
         context: What the encoder sees.
         right_mode: ``windowed`` gives the words of a stream in batches of whole utterances,
             ``stream`` lets live streams hear the audio itself, ``padded`` as well, with silence
-            behind it in place of an end; ``masked`` gives other words.
+            after it in place of an end; ``masked`` gives other words.
         search: How to search; greedily by default.
         max_duration: Seconds of audio in a batch; by default the config's.
         limit: Only so many cuts; 0 = all.

@@ -56,7 +56,7 @@ class Result:
         device: Where that was.
         model: Which weights: ``epoch30-avg9``.
         checkpoint: File name of the last checkpoint of these.
-        train_steps: Training steps behind them.
+        train_steps: Training steps that they have had.
         git_commit: Of the code, ``-dirty`` appended if files differed from it; None if unknown.
         torch_version: Of the library.
         references: Fingerprint of the utterances' names and texts. Older files have neither this

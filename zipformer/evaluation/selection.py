@@ -63,7 +63,7 @@ class Candidate:
         errors: Word errors of all kinds.
         words: Reference words.
         references: Fingerprint of what was said in the sets.
-        checkpoints: Size and time of the files behind it, by name.
+        checkpoints: Size and time of its files, by name.
         git_commit: Of the code that decoded.
     """
 

@@ -12,7 +12,7 @@ from zipformer.files import write_text
 
 README = "README.txt"
 NETWORKS = ("encoder", "decoder", "joiner")
-EXPECTED = {"sample_rate": 16000, "feature_dim": 80}  # by sherpa-onnx, if it is told nothing else
+EXPECTED = {"sample_rate": 16000, "feature_dim": 80}  # by sherpa-onnx, unless it is given others
 FLAGS = {"sample_rate": "sample-rate", "feature_dim": "feat-dim"}
 COMMON_TAIL = 0.8  # seconds of silence that sherpa-onnx's tools append by themselves
 
@@ -122,7 +122,7 @@ def _arguments(export: Export) -> str:
 
 
 def _special(export: Export) -> dict[str, int]:
-    """What sherpa-onnx must be told."""
+    """What sherpa-onnx must be given."""
     settings = {"sample_rate": export.sample_rate, "feature_dim": export.num_features}
     return {name: value for name, value in settings.items() if value != EXPECTED[name]}
 

@@ -1,6 +1,6 @@
 """An export in onnxruntime, with the interface that searches and streams know from a model.
 
-It hears as sherpa-onnx does: whole steps only, of audio with silence behind it.
+It hears as sherpa-onnx does: whole steps only, of audio with silence after it.
 
 Letters: B streams or utterances, T frames of a step or an utterance, J joiner dimension, V
 vocabulary.

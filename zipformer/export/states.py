@@ -41,7 +41,7 @@ def state_axes(num_layers: int) -> dict[str, int]:
 def to_list(state: EncoderState) -> list[Tensor]:
     """The state's tensors as sherpa-onnx orders and shapes them.
 
-    The frontend's part comes with as many channels as sherpa-onnx expects, zeros behind its own.
+    The frontend's part comes with as many channels as sherpa-onnx expects, zeros after its own.
     """
     tensors: list[Tensor] = []
     for layer in state.layers:

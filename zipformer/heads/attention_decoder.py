@@ -33,7 +33,7 @@ class AttentionDecoder(nn.Module):
         num_heads: H.
         feedforward_dim: Width inside the feed-forward parts.
         dropout: Of embeddings and of the output of each part, in training.
-        sos_eos_id: The token that stands before the first token and behind the last.
+        sos_eos_id: The token that stands before the first token and after the last.
 
     Raises:
         ValueError: If a size cannot be built, naming the key.
@@ -72,12 +72,12 @@ class AttentionDecoder(nn.Module):
         """Scores of the next token at every place of transcripts.
 
         Args:
-            tokens: (B, U) int64; what stands behind a token changes nothing before it.
+            tokens: (B, U) int64; what follows a token changes nothing before it.
             encoder_out: (B, T, E); an utterance without frames is one frame of zeros.
             lengths: (B,) valid frames.
 
         Returns:
-            (B, U + 1, V) logits: of the first token, of the one behind the first, ..., of the end.
+            (B, U + 1, V) logits: of the first token, of the one after the first, ..., of the end.
         """
         return self.output_layer(self.states(tokens, encoder_out, lengths))
 

@@ -32,9 +32,9 @@ class RescoringState:
 
     Args:
         search: The state of the first search.
-        encoder_out: (B, M, D), all frames so far, zeros behind.
+        encoder_out: (B, M, D), all frames so far, zeros after them.
         lengths: (B,) int64, valid frames of these.
-        taken: (B, N) int64, tokens that were taken, -1 behind.
+        taken: (B, N) int64, tokens that were taken, -1 after them.
     """
 
     search: Any

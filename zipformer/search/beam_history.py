@@ -29,7 +29,7 @@ class BeamHistory(History):
 
     Args:
         processed: (B,) int64, valid output frames so far.
-        emitted: (B, R, N) int64, the tokens of each row that are not taken yet, -1 behind.
+        emitted: (B, R, N) int64, the tokens of each row that are not taken yet, -1 after them.
         frames: (B, R, N) int64, the output frame of each.
         log_probs: (B, R, N) float32, the log-probability of each.
         scores: (B, R) float64, log-probability of each row, taken tokens included; float32 would

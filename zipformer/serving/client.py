@@ -4,7 +4,7 @@
     print(call.text, call.final_latency)
 
 Speaks to the server of this package and to sherpa-onnx's own ``online-websocket-server``. That one
-needs silence behind the audio to hear the end of it, and begins a new segment at every pause.
+needs silence after the audio to hear the end of it, and begins a new segment at every pause.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Call:
     Times are in seconds of ``time.perf_counter``.
 
     Args:
-        audio_seconds: Length of the audio, without silence added behind it.
+        audio_seconds: Length of the audio, without silence added after it.
         started: When the first piece of audio was begun.
         last_audio: When the last piece of audio had been sent; silence and ``Done`` come later.
         finished: When the final transcript had been received.
@@ -95,7 +95,7 @@ async def transcribe(
         uri: As in ``ws://localhost:6006``.
         samples: (N,) float32 in [-1, 1].
         pace: ``realtime`` sends every 100 ms what has been heard in them; ``fast`` does not wait.
-        tail_seconds: Silence to send behind the audio, at once.
+        tail_seconds: Silence to send after the audio, at once.
         timeout: Seconds that the call may last beyond the length of its audio.
         sample_rate: Of the samples, and of the server's model.
 

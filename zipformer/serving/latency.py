@@ -150,8 +150,8 @@ def measure(
         name: Of the set.
         cuts: With audio and texts.
         by_alignment: Whether the end of speech comes from the words' alignment in the manifest.
-        silence_seconds: Silence behind each utterance: a microphone that stays open. Without any
-            the end of the audio, of which the stream is told, brings out the last words early.
+        silence_seconds: Silence after each utterance: a microphone that stays open. Without any
+            the end of the audio, which the stream learns of, brings out the last words early.
 
     Raises:
         ValueError: If a cut has no audio, or no alignment where it is asked for, naming it.
@@ -193,7 +193,7 @@ def ask_server(
         uri: Of the server.
         cuts: To say in turn, at real-time pace.
         calls: How many.
-        tail_seconds: Silence behind the audio, for servers that need it.
+        tail_seconds: Silence after the audio, for servers that need it.
 
     Raises:
         ValueError: If a call fails.

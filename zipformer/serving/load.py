@@ -58,7 +58,7 @@ class Plan:
     Args:
         uri: Of the server.
         pace: ``realtime`` or ``fast``.
-        tail_seconds: Silence behind the audio, for servers that need it.
+        tail_seconds: Silence after the audio, for servers that need it.
         timeout: Seconds that a call may last beyond the length of its audio.
         seed: Of the moments at which the first calls begin.
     """

@@ -2,7 +2,7 @@
 
 What a client may send and gets is in ``zipformer.serving.messages``. The end of the audio is
 flushed: no silence needs to be appended. A client that sends what it should not, or nothing, or
-does not read what it is told, is closed with an error message, a close code and a reason; nobody
+does not read what it is sent, is closed with an error message, a close code and a reason; nobody
 else notices.
 """
 

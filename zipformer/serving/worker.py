@@ -37,7 +37,7 @@ class Session:
     def __init__(self, stream: Stream, most_waiting: int, message: str = "") -> None:
         self.stream = stream
         self.ended = False  # whether the client has sent everything
-        self.said = asyncio.Event()  # whether the client has been told everything
+        self.said = asyncio.Event()  # whether the client has got everything
         self.room = asyncio.Event()
         self.room.set()
         self._most_waiting = most_waiting

@@ -130,7 +130,7 @@ class Pace:
         return speed
 
     def remaining(self, done: float) -> float:
-        """Seconds until the end if it goes on like this; infinite if that cannot be told."""
+        """Seconds until the end if it goes on like this; infinite if that is not known."""
         progress = done - self._done_before
         if progress <= 0:
             return float("inf")
@@ -201,7 +201,7 @@ def train_record(
         losses: Per output frame, mean since the last record.
         drawn: What belongs to this one step: ``lr``, ``grad_norm``, ``context``, ``right_mode``,
             and what the regularizers did last.
-        done: Share of the run that lies behind.
+        done: Share of the run that is done.
         pace: Measures speed and remaining time.
     """
     return {

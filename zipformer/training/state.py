@@ -106,7 +106,7 @@ class TrainState:
         return moves
 
     def done(self, config: TrainConfig, epoch_seconds: float) -> float:
-        """Share of the run that lies behind, 0 to 1.
+        """Share of the run that is done, 0 to 1.
 
         Args:
             config: Says how long the run is.
