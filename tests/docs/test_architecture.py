@@ -21,7 +21,7 @@ pytest.importorskip("websockets", reason="the walk of a chunk begins in the serv
 
 from zipformer.context import Context
 from zipformer.serving.client import transcribe
-from zipformer.serving.serving import serving
+from zipformer.serving.running import serving
 from zipformer.streaming import Recognizer
 from zipformer.training.loop import fit
 

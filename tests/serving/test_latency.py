@@ -24,7 +24,7 @@ from zipformer.serving.latency import (
     measure,
     write_latencies,
 )
-from zipformer.serving.serving import quick_recognizer, serving
+from zipformer.serving.running import quick_recognizer, serving
 from zipformer.streaming import Recognizer, StreamResult
 
 CONTEXTS = [Context(32, 128, 0), Context(32, 128, 64), Context(64, 128, 128)]

@@ -23,7 +23,7 @@ from zipformer.serving.load import (
     run_level,
     summarize,
 )
-from zipformer.serving.serving import serving
+from zipformer.serving.running import serving
 from zipformer.streaming import Recognizer
 
 TEXTS = ["one", "two three", "four five six"]

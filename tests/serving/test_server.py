@@ -24,8 +24,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from zipformer import Context
+from zipformer.serving.running import serving
 from zipformer.serving.server import Limits, Server
-from zipformer.serving.serving import serving
 from zipformer.streaming import Recognizer, Stream
 
 CONTEXT = Context(32, 128, 64)

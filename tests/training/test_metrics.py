@@ -17,7 +17,7 @@ from zipformer.training.distributed import Processes
 from zipformer.training.metrics import (
     LossWindow,
     MetricsWriter,
-    Pace,
+    SpeedMeter,
     format_train,
     format_valid,
     read_metrics,
@@ -92,7 +92,7 @@ def test_what_comes_after_the_checkpoint_is_taken_out(tmp_path: Path) -> None:
 def test_records_are_json_even_when_nothing_is_known(tmp_path: Path) -> None:
     state = TrainState(step=1)
     drawn = DRAWN | {"grad_norm": float("nan")}
-    record = train_record(state, {}, drawn, 0.0, Pace(0.0, 0.0))
+    record = train_record(state, {}, drawn, 0.0, SpeedMeter(0.0, 0.0))
     assert "loss nan" in format_train(record)
     assert math.isinf(record["eta_seconds"])
     writer = MetricsWriter(tmp_path, state, tensorboard=False)
@@ -105,7 +105,7 @@ def test_records_are_json_even_when_nothing_is_known(tmp_path: Path) -> None:
 
 def test_line_says_what_a_person_wants_to_know() -> None:
     state = TrainState(epoch=3, step=120, audio_seconds=7200.0, skipped=2)
-    record = train_record(state, {"loss": 0.5, "ctc": 2.0}, DRAWN, 0.25, Pace(0.0, 0.0))
+    record = train_record(state, {"loss": 0.5, "ctc": 2.0}, DRAWN, 0.25, SpeedMeter(0.0, 0.0))
     record |= {"hours_per_hour": 38.2, "eta_seconds": 3725.0}
     assert format_train(record) == (
         "step 120 (25.0 %, epoch 3)  loss 0.5 (ctc 2)  lr 0.02  context 32/256/64 masked  "

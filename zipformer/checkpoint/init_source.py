@@ -27,12 +27,17 @@ SHOWN = 6  # names in a message
 # One row for each token.
 VOCABULARY = (
     "predictor.embedding.weight",
-    *(f"joiner.output_linear.{part}" for part in ("weight", "bias")),
-    *(f"simple_am_proj.{part}" for part in ("weight", "bias")),
-    *(f"simple_lm_proj.{part}" for part in ("weight", "bias")),
-    *(f"ctc_output.1.{part}" for part in ("weight", "bias")),
+    "joiner.output_linear.weight",
+    "joiner.output_linear.bias",
+    "simple_am_proj.weight",
+    "simple_am_proj.bias",
+    "simple_lm_proj.weight",
+    "simple_lm_proj.bias",
+    "ctc_output.1.weight",
+    "ctc_output.1.bias",
     "attention_decoder.embed.weight",
-    *(f"attention_decoder.output_layer.{part}" for part in ("weight", "bias")),
+    "attention_decoder.output_layer.weight",
+    "attention_decoder.output_layer.bias",
 )
 
 

@@ -20,7 +20,7 @@ from zipformer.data.manifests import open_cuts
 from zipformer.evaluation.table import to_markdown
 from zipformer.evaluation.test_sets import choose_sets
 from zipformer.serving.latency import ask_server, latency_table, measure, write_latencies
-from zipformer.serving.serving import quick_recognizer, serving
+from zipformer.serving.running import quick_recognizer, serving
 
 
 def main(argv: Sequence[str], prog: str) -> None:

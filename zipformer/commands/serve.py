@@ -13,8 +13,8 @@ from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser
 from zipformer.commands.search_options import add_search_options, search_of
+from zipformer.serving.running import quick_recognizer, serve_until_signal
 from zipformer.serving.server import Limits, Server
-from zipformer.serving.serving import quick_recognizer, serve_until_signal
 
 
 def main(argv: Sequence[str], prog: str) -> None:

@@ -52,7 +52,17 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     groups = x.shape[1]
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        *(grad, x, weight, None, [1, 1], [0, padding], [1, 1], False, [0, 0], groups, wanted)
+        grad,
+        x,
+        weight,
+        None,
+        [1, 1],
+        [0, padding],
+        [1, 1],
+        False,
+        [0, 0],
+        groups,
+        wanted,
     )
     return found
 

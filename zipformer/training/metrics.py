@@ -114,7 +114,7 @@ def _kinds(context: Context) -> tuple[str, ...]:
     return (f"chunk {context.chunk}", f"right {context.right}")
 
 
-class Pace:
+class SpeedMeter:
     """Speed and remaining time, measured since this process began."""
 
     def __init__(self, audio_seconds: float, done: float) -> None:
@@ -192,7 +192,11 @@ def read_metrics(path: Path) -> list[Record]:
 
 
 def train_record(
-    state: TrainState, losses: dict[str, float], drawn: dict[str, Any], done: float, pace: Pace
+    state: TrainState,
+    losses: dict[str, float],
+    drawn: dict[str, Any],
+    done: float,
+    pace: SpeedMeter,
 ) -> Record:
     """What is known at a log step.
 

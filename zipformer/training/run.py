@@ -17,7 +17,7 @@ from zipformer.files import write_text
 from zipformer.optim import Adam, Eden, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
 from zipformer.training.distributed import Processes
-from zipformer.training.metrics import LossWindow, MetricsWriter, Pace
+from zipformer.training.metrics import LossWindow, MetricsWriter, SpeedMeter
 from zipformer.training.precision import Precision
 from zipformer.training.resume import Checkpointer, Stateful, Whitening
 from zipformer.training.state import Stopwatch, TrainState
@@ -111,7 +111,7 @@ class Run:
             self.metrics = MetricsWriter(settings.exp_dir, self.state, settings.tensorboard)
         self.epoch_seconds = task.epoch_seconds() if self.state.epoch == 1 else 0.0
         done = self.state.done(settings, self.epoch_seconds)
-        self.pace = Pace(self.state.audio_seconds, done)
+        self.pace = SpeedMeter(self.state.audio_seconds, done)
         if self.state.step == 0:
             self._advise()
 

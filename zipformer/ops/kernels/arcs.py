@@ -41,7 +41,13 @@ def arc_log_probs(logits: Tensor, next_token: Tensor, blank: int) -> tuple[Tenso
     rows, columns = tile(vocab_size)
     with torch.cuda.device_of(logits):
         _arc_log_probs_kernel[(triton.cdiv(num_cells, rows),)](
-            *(logits, next_token.contiguous(), token, no_token, normalizer, num_cells, blank),
+            logits,
+            next_token.contiguous(),
+            token,
+            no_token,
+            normalizer,
+            num_cells,
+            blank,
             VOCAB_SIZE=vocab_size,
             ROWS=rows,
             COLUMNS=columns,
@@ -72,8 +78,13 @@ def arc_gradient_(
     dense = logits.contiguous()
     with torch.cuda.device_of(logits):
         _arc_gradient_kernel[(triton.cdiv(num_cells, rows), triton.cdiv(vocab_size, columns))](
-            *(dense, normalizer.contiguous(), next_token.contiguous()),
-            *(token_grad.contiguous(), blank_grad.contiguous(), num_cells, blank),
+            dense,
+            normalizer.contiguous(),
+            next_token.contiguous(),
+            token_grad.contiguous(),
+            blank_grad.contiguous(),
+            num_cells,
+            blank,
             VOCAB_SIZE=vocab_size,
             ROWS=rows,
             COLUMNS=columns,

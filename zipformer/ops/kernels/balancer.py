@@ -37,7 +37,11 @@ def channel_moments(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     mask = x if valid is None else valid.contiguous()  # some pointer; not read without HAS_MASK
     with torch.cuda.device_of(x):
         _moments_kernel[(programs, triton.cdiv(num_channels, columns))](
-            *(x, x.stride(), mask, parts, *x.shape),
+            x,
+            x.stride(),
+            mask,
+            parts,
+            *x.shape,
             HAS_MASK=valid is not None,
             ROWS=rows,
             COLUMNS=columns,
@@ -66,8 +70,14 @@ def balance(grad: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     grid = triton.cdiv(len(flat_x), rows), triton.cdiv(num_channels, columns)
     with torch.cuda.device_of(x):
         _balance_kernel[grid](
-            *(flat_grad, flat_grad.stride(), flat_x, flat_x.stride()),
-            *(a.float().contiguous(), b.float().contiguous(), balanced, *flat_x.shape),
+            flat_grad,
+            flat_grad.stride(),
+            flat_x,
+            flat_x.stride(),
+            a.float().contiguous(),
+            b.float().contiguous(),
+            balanced,
+            *flat_x.shape,
             ROWS=rows,
             COLUMNS=columns,
         )

@@ -42,7 +42,12 @@ def bias_norm(x: Tensor, bias: Tensor, log_scale: Tensor) -> tuple[Tensor, Tenso
     rows, columns = tile(frames.shape[1], max_columns=None)
     with torch.cuda.device_of(x):
         _bias_norm_kernel[(triton.cdiv(len(frames), rows),)](
-            *(frames, bias.contiguous(), log_scale, y, inverse_rms, *frames.shape),
+            frames,
+            bias.contiguous(),
+            log_scale,
+            y,
+            inverse_rms,
+            *frames.shape,
             ROWS=rows,
             COLUMNS=columns,
             num_warps=_warps(columns),
@@ -75,8 +80,15 @@ def bias_norm_backward(
     scale_parts = torch.empty(programs, dtype=torch.float32, device=x.device)
     with torch.cuda.device_of(x):
         _bias_norm_backward_kernel[(programs,)](
-            *(grad, frames, bias.contiguous(), log_scale, inverse_rms),
-            *(x_grad, bias_parts, scale_parts, *frames.shape),
+            grad,
+            frames,
+            bias.contiguous(),
+            log_scale,
+            inverse_rms,
+            x_grad,
+            bias_parts,
+            scale_parts,
+            *frames.shape,
             ROWS=rows,
             COLUMNS=columns,
             num_warps=_warps(columns),

@@ -37,8 +37,17 @@ def join(am: Tensor, lm: Tensor, begin: Tensor, num_kept: int) -> Tensor:
     rows, columns = tile(channels)
     with torch.cuda.device_of(am):
         _join_kernel[(triton.cdiv(cells, rows), triton.cdiv(channels, columns))](
-            *(am, am.stride(), lm, lm.stride(), begin, begin.stride(), hidden),
-            *(cells, frames, num_kept, channels),
+            am,
+            am.stride(),
+            lm,
+            lm.stride(),
+            begin,
+            begin.stride(),
+            hidden,
+            cells,
+            frames,
+            num_kept,
+            channels,
             ROWS=rows,
             COLUMNS=columns,
         )
@@ -71,13 +80,25 @@ def unjoin(grad: Tensor, hidden: Tensor, begin: Tensor, lm_grad: Tensor) -> Tens
     tensors = grad, grad.stride(), hidden, hidden.stride()
     with torch.cuda.device_of(grad):
         _unjoin_am_kernel[(triton.cdiv(batch * frames, rows), triton.cdiv(channels, columns))](
-            *(*tensors, am_grad, batch * frames, frames, num_kept, channels),
+            *tensors,
+            am_grad,
+            batch * frames,
+            frames,
+            num_kept,
+            channels,
             ROWS=rows,
             COLUMNS=columns,
         )
         _unjoin_lm_kernel[(row.numel(), triton.cdiv(channels, lm_columns))](
-            *(*tensors, begin, first, last, lm_grad, lm_grad.stride()),
-            *(row.shape[1], frames, channels),
+            *tensors,
+            begin,
+            first,
+            last,
+            lm_grad,
+            lm_grad.stride(),
+            row.shape[1],
+            frames,
+            channels,
             FRAMES=_FRAMES,
             COLUMNS=lm_columns,
         )
