@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked
 from zipformer.losses.emission import PLAIN, Emission
 from zipformer.losses.lattice import band_sum
 from zipformer.losses.pruned import prune, pruned_transducer_loss
+from zipformer.ops.autograd import FunctionCtx
 
 # As many logits are worked on together, if one utterance has no more: what stays near the cache of
 # a CPU, and what keeps a GPU busy.
@@ -105,6 +106,10 @@ def _part_by_part(
     return total / max(am.shape[0], 1) if reduction == "mean" else total
 
 
+class _JoinedCtx(FunctionCtx, Protocol):
+    boost: float
+
+
 class _JoinedLoss(torch.autograd.Function):
     """Gradients are computed in the forward pass, while the logits are there.
 
@@ -114,7 +119,7 @@ class _JoinedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _JoinedCtx,
         am: Tensor,
         lm: Tensor,
         weight: Tensor,
@@ -167,7 +172,7 @@ class _JoinedLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _JoinedCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         return *(x * (grad / ctx.boost) for x in ctx.saved_tensors), *[None] * 7
 
 

@@ -9,8 +9,6 @@ Letters: B batch, U tokens, T frames.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from zipformer import ops
 from zipformer.losses.checks import RnntType
+from zipformer.ops.autograd import FunctionCtx
 
 
 def lattice_log_prob(px: Tensor, py: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,7 +115,7 @@ class _LatticeSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, px: Tensor, py: Tensor, boundary: Tensor, regular: bool
+        ctx: FunctionCtx, px: Tensor, py: Tensor, boundary: Tensor, regular: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         total, px_occupied, py_occupied = ops.lattice(px, py, boundary, regular)
         ctx.save_for_backward(px_occupied, py_occupied)
@@ -125,7 +124,7 @@ class _LatticeSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         px_occupied, py_occupied = ctx.saved_tensors
         grad = grad[:, None, None]
         return grad * px_occupied, grad * py_occupied, None, None
@@ -134,7 +133,7 @@ class _LatticeSum(torch.autograd.Function):
 class _BandSum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: FunctionCtx,
         token: Tensor,
         blank: Tensor,
         begin: Tensor,
@@ -148,7 +147,7 @@ class _BandSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         token_occupied, blank_occupied = ctx.saved_tensors
         grad = grad[:, None, None]
         return grad * token_occupied, grad * blank_occupied, None, None, None, None

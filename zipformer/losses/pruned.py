@@ -5,7 +5,7 @@ Letters: B batch, U tokens, T frames, V vocabulary, S tokens kept at each frame,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from zipformer.losses.checks import Reduction, RnntType, at_least_float, checked_lattice, reduce
 from zipformer.losses.emission import PLAIN, Emission
 from zipformer.losses.lattice import band_sum
+from zipformer.ops.autograd import FunctionCtx
 
 
 def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
@@ -146,6 +147,10 @@ def pruned_transducer_loss(
     return reduce(-total, reduction)
 
 
+class _ArcCtx(FunctionCtx, Protocol):
+    blank: int
+
+
 class _ArcLogProbs(torch.autograd.Function):
     """Log-softmax at two ids of every cell: its next token and the blank.
 
@@ -154,7 +159,9 @@ class _ArcLogProbs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, next_token: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: _ArcCtx, logits: Tensor, next_token: Tensor, blank: int
+    ) -> tuple[Tensor, Tensor]:
         wide = at_least_float(logits)
         normalizer = wide.logsumexp(dim=3)
         # -inf minus -inf: a cell where all is impossible
@@ -166,7 +173,7 @@ class _ArcLogProbs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, token_grad: Tensor, blank_grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _ArcCtx, token_grad: Tensor, blank_grad: Tensor) -> tuple[Tensor, None, None]:
         logits, next_token, normalizer = ctx.saved_tensors
         grad = (at_least_float(logits) - normalizer.unsqueeze(3)).exp_()
         grad *= -(token_grad + blank_grad).unsqueeze(3)

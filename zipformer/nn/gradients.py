@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from zipformer.ops.autograd import FunctionCtx
 
 
 def chance(prob: float) -> bool:
@@ -13,15 +15,20 @@ def chance(prob: float) -> bool:
     return prob > 0.0 and torch.rand(()).item() < prob
 
 
+class _RangeCtx(FunctionCtx, Protocol):
+    low: float
+    high: float
+
+
 class _LimitGradientSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+    def forward(ctx: _RangeCtx, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.low, ctx.high = low, high
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _RangeCtx, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         outward = ((grad > 0) & (x < ctx.low)) | ((grad < 0) & (x > ctx.high))
         return torch.where(outward, -grad, grad), None, None
@@ -38,15 +45,19 @@ def limit_value(x: Tensor, low: float, high: float, training: bool, prob: float 
     return x
 
 
+class _PenaltyCtx(FunctionCtx, Protocol):
+    penalty: float
+
+
 class _PenalizeLarge(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, limit: float, penalty: float) -> Tensor:
+    def forward(ctx: _PenaltyCtx, x: Tensor, limit: float, penalty: float) -> Tensor:
         ctx.save_for_backward((x.abs() > limit) * x.sign().to(torch.int8))
         ctx.penalty = penalty
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _PenaltyCtx, grad: Tensor) -> tuple[Tensor, None, None]:
         (sign,) = ctx.saved_tensors
         return grad + ctx.penalty * sign.to(grad.dtype), None, None
 
@@ -56,14 +67,18 @@ def penalize_large(x: Tensor, limit: float, penalty: float) -> Tensor:
     return _PenalizeLarge.apply(x, limit, penalty)
 
 
+class _ScaleCtx(FunctionCtx, Protocol):
+    scale: float
+
+
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+    def forward(ctx: _ScaleCtx, x: Tensor, scale: float) -> Tensor:
         ctx.scale = scale
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _ScaleCtx, grad: Tensor) -> tuple[Tensor, None]:
         return grad * ctx.scale, None
 
 

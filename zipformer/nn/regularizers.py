@@ -10,7 +10,7 @@ Letters: C channels, N frames of all utterances, G groups.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,19 @@ def _mean_over_std(positive: float) -> float:
     return atanh / (math.sqrt(math.pi) * math.log(2))
 
 
+class _MaskedCtx(Protocol):
+    """The ``ctx`` of a function that keeps values and, if there is padding, which are valid."""
+
+    saved_tensors: tuple[Tensor, Tensor | None]
+
+    def save_for_backward(self, x: Tensor, valid: Tensor | None, /) -> None: ...
+
+
+class _BalancerCtx(_MaskedCtx, Protocol):
+    limits: tuple[float, float, float, float]
+    module: Balancer
+
+
 class _BalancerFunction(torch.autograd.Function):
     """Adds the gradient of |m - clamp(m)| + |log(clamp(r) / r)|, m = mean/std and r = rms.
 
@@ -95,20 +108,21 @@ class _BalancerFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _BalancerCtx,
         x: Tensor,
         valid: Tensor | None,
         limits: tuple[float, float, float, float],
         module: Balancer,
     ) -> Tensor:
         ctx.save_for_backward(x, valid)
-        ctx.settings = limits, module
+        ctx.limits, ctx.module = limits, module
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: _BalancerCtx, grad: Tensor) -> tuple[Tensor, None, None, None]:
         x, valid = ctx.saved_tensors
-        (min_mean, max_mean, min_rms, max_rms), module = ctx.settings
+        min_mean, max_mean, min_rms, max_rms = ctx.limits
+        module = ctx.module
         grad_scale, channel_dim = module.grad_scale, module.channel_dim
         x, grad = x.movedim(channel_dim, -1), grad.movedim(channel_dim, -1)
         if valid is not None:
@@ -209,15 +223,19 @@ def regularizer_activity(model: nn.Module) -> dict[str, float]:
     return activity
 
 
+class _WhitenCtx(_MaskedCtx, Protocol):
+    module: Whiten
+
+
 class _WhitenFunction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, valid: Tensor | None, module: Whiten) -> Tensor:
+    def forward(ctx: _WhitenCtx, x: Tensor, valid: Tensor | None, module: Whiten) -> Tensor:
         ctx.save_for_backward(x, valid)
         ctx.module = module
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _WhitenCtx, grad: Tensor) -> tuple[Tensor, None, None]:
         x, valid = ctx.saved_tensors
         module = ctx.module
         metric, centred, slope = whitening_metric(x, valid, module.groups)

@@ -5,11 +5,11 @@ Letters: N batch, T frames, D channels, k taps.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from zipformer.ops.autograd import FunctionCtx
 
 SHORT = 32  # output frames up to which a banded matrix pays on a CPU
 
@@ -38,11 +38,11 @@ def depthwise_banded(x: Tensor, weight: Tensor, bias: Tensor | None, padding: in
 
 class _ContiguousGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
         return grad.contiguous()
 
 

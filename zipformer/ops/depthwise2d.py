@@ -5,12 +5,12 @@ Letters: N batch, C channels, H time, W frequency, k taps of the kernel along W.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from zipformer.ops.autograd import FunctionCtx
 
 NARROW = 3  # widest kernel whose weight gradient oneDNN computes without wasting channels
 
@@ -24,13 +24,13 @@ class _Depthwise2d(torch.autograd.Function):
     """Takes the gradient of a wide kernel in narrow slices, in a third of the time on a CPU."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         return depthwise2d_reference(x, weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         taps = weight.shape[3]
         margin = taps // 2

@@ -5,8 +5,6 @@ Importing this module needs triton. Arguments are those of the functions in ``zi
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,22 +12,23 @@ from torch.autograd.function import once_differentiable
 from triton.runtime import JITFunction
 
 from zipformer.ops import kernels
+from zipformer.ops.autograd import FunctionCtx
 from zipformer.ops.kernels.swoosh import _swoosh_kernel
-from zipformer.ops.swoosh import SLOPE
+from zipformer.ops.swoosh import SLOPE, SwooshCtx
 
 INTERPRETED = not isinstance(_swoosh_kernel, JITFunction)  # then they run on CPU tensors as well
 
 
 class _Swoosh(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shift: float, offset: float) -> Tensor:
+    def forward(ctx: SwooshCtx, x: Tensor, shift: float, offset: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.shift = shift
         return kernels.swoosh(x, shift, offset, SLOPE)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: SwooshCtx, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         return kernels.swoosh_backward(x, grad, ctx.shift, SLOPE), None, None
 
@@ -42,14 +41,14 @@ def swoosh(x: Tensor, shift: float, offset: float) -> Tensor:
 
 class _BiasNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
         y, inverse_rms = kernels.bias_norm(x, bias, log_scale)
         ctx.save_for_backward(x, bias, log_scale, inverse_rms)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return kernels.bias_norm_backward(grad, *ctx.saved_tensors)
 
 

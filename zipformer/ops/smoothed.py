@@ -15,11 +15,13 @@ Letters: B batch, U tokens, R = U + 1 rows, T frames, V vocabulary.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from zipformer.ops.autograd import FunctionCtx
 
 
 def smoothed_reference(
@@ -62,10 +64,15 @@ def smoothed_fused(
     return px, py
 
 
+class _ArcsCtx(FunctionCtx, Protocol):
+    lm_scale: float
+    blank: int
+
+
 class _SmoothedArcs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, am: Tensor, lm: Tensor, symbols: Tensor, lm_scale: float, blank: int
+        ctx: _ArcsCtx, am: Tensor, lm: Tensor, symbols: Tensor, lm_scale: float, blank: int
     ) -> tuple[Tensor, Tensor]:
         joint_scale = 1.0 - lm_scale
         am_exp, am_max = _exp_minus_max(am)  # (B, T, V), (B, T, 1)
@@ -80,14 +87,14 @@ class _SmoothedArcs(torch.autograd.Function):
         px = am_token.mul_(joint_scale).add_(arcs[..., :-1]).add_(by_row[..., :-1] + lm_token)
         py = arcs.add_(joint_scale * am[..., blank, None]).add_(by_row + lm[:, None, :, blank])
         ctx.save_for_backward(am_exp, lm_exp, lm_sum, joint, symbols)
-        ctx.settings = lm_scale, blank
+        ctx.lm_scale, ctx.blank = lm_scale, blank
         return px, py
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, px_grad: Tensor, py_grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _ArcsCtx, px_grad: Tensor, py_grad: Tensor) -> tuple[Tensor | None, ...]:
         am_exp, lm_exp, lm_sum, joint, symbols = ctx.saved_tensors
-        lm_scale, blank = ctx.settings
+        lm_scale, blank = ctx.lm_scale, ctx.blank
         joint_scale = 1.0 - lm_scale
         both = py_grad.clone()
         both[..., :-1] += px_grad

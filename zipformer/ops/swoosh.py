@@ -8,11 +8,13 @@ The constants make SwooshR(0) = 0 and SwooshL(0) close to it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from zipformer.ops.autograd import FunctionCtx
 
 SLOPE = 0.08
 LEFT = (4.0, 0.035)  # shift and offset of SwooshL
@@ -24,17 +26,23 @@ def swoosh_reference(x: Tensor, shift: float, offset: float) -> Tensor:
     return F.softplus(x - shift) - SLOPE * x - offset
 
 
+class SwooshCtx(FunctionCtx, Protocol):
+    """Of SwooshL and SwooshR."""
+
+    shift: float
+
+
 class _FusedSwoosh(torch.autograd.Function):
     """Keeps nothing but the input for the backward pass and works in place on temporaries."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shift: float, offset: float) -> Tensor:
+    def forward(ctx: SwooshCtx, x: Tensor, shift: float, offset: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.shift = shift
         return F.softplus(x - shift).sub_(x, alpha=SLOPE).sub_(offset)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: SwooshCtx, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         return torch.sigmoid_(x - ctx.shift).sub_(SLOPE).mul_(grad), None, None
 
