@@ -16,7 +16,7 @@ from typing import Any
 
 from zipformer.config import DataConfig, RunConfig
 from zipformer.config.keys import CHANGEABLE_KEYS, flatten, is_under
-from zipformer.config.toml import to_dict
+from zipformer.config.toml import Plain, to_dict
 from zipformer.data.manifests import shards_in
 
 # What is no choice of a method: paths, and the seed that several runs of one method differ in.
@@ -62,8 +62,9 @@ def settings_fingerprint(config: RunConfig) -> str:
     )
 
 
-def _first_name(key: str, value: Any) -> Any:
-    return FIRST_NAMES[key].get(value, value) if key in FIRST_NAMES else value
+def _first_name(key: str, value: Plain) -> Plain:
+    names = FIRST_NAMES.get(key, {})
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 @cache

@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from zipformer.checkpoint.init_source import SHOWN, VOCABULARY, Source, read_source
-from zipformer.config.toml import plain
+from zipformer.config.toml import Plain, to_dict
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 
@@ -38,7 +38,8 @@ CONFIG_KEYS = (
     (r"", ["encoder.dims"]),  # the rest
 )
 TRAINING_ONLY_KEYS = ("unmasked_dims", "dropout")  # of the encoder: nothing that it computes with
-PUBLISHED = {  # what no shape shows of published encoders: they take the features as they are
+# What no shape shows of published encoders: they take the features as they are.
+PUBLISHED: dict[str, Plain] = {
     "kind": "zipformer",
     "feature_mean": 0.0,
     "feature_std": 1.0,
@@ -157,9 +158,9 @@ def _check(source: Source, model: AsrModel, own: Mapping[str, Tensor]) -> None:
 
 def _different_keys(source: Source, model: AsrModel) -> list[str]:
     """Differences that the source's config tells, some of which no shape shows."""
-    here = plain(model.encoder.config)
+    here = to_dict(model.encoder.config)
     if source.encoder is not None:
-        there = plain(source.encoder)
+        there = to_dict(source.encoder)
     else:
         there = {**here, **PUBLISHED}
     if there["kind"] != here["kind"]:

@@ -8,7 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
 from zipformer.config import RunConfig
 from zipformer.config.reading import (
@@ -23,6 +23,7 @@ from zipformer.config.reading import (
 from zipformer.config.schema import (
     KIND,
     ConfigError,
+    FieldType,
     inner_type,
     is_optional,
     leaves,
@@ -47,7 +48,7 @@ def load_config(toml: Path | str | None, overrides: Sequence[str] = ()) -> RunCo
         ConfigError: On an unknown key or a wrong value, naming the candidates.
         ValueError: If settings contradict each other.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     if toml is not None:
         path = Path(toml)
         try:
@@ -66,7 +67,9 @@ def load_config(toml: Path | str | None, overrides: Sequence[str] = ()) -> RunCo
         _set(values, name, with_absolute_paths(found, Path.cwd()))
     # Default paths are meant as if the TOML had them.
     base = Path.cwd() if toml is None else Path(toml).resolve().parent
-    return with_absolute_paths(build(RunConfig, values), base)
+    config = with_absolute_paths(build(RunConfig, values), base)
+    assert isinstance(config, RunConfig)
+    return config
 
 
 def parse_args(
@@ -113,16 +116,17 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         yield key, values
 
 
-def _choose_kinds(values: dict[str, Any], pairs: Sequence[tuple[str, list[str]]]) -> None:
+def _choose_kinds(values: dict[str, object], pairs: Sequence[tuple[str, list[str]]]) -> None:
     """Writes kinds of the command line into the TOML's table: they decide which keys fit."""
     kinds = {f"{section}.{KIND}": section for section in sections_with_kinds()}
     for key, words in pairs:
         section = kinds.get(key.replace("-", "_"))
-        if section is not None and isinstance(values.setdefault(section, {}), dict):
-            values[section][KIND] = words[0]
+        table = values.setdefault(section, {}) if section else None
+        if isinstance(table, dict):
+            table[KIND] = words[0]
 
 
-def _find(key: str, values: Mapping[str, Any]) -> tuple[str, Any]:
+def _find(key: str, values: Mapping[str, object]) -> tuple[str, FieldType]:
     """The dotted name and the type of a command-line key in a config with these values."""
     wanted = key.replace("-", "_")
     known = {name: field_type for name, field_type, _ in leaves(values=values)}
@@ -138,7 +142,7 @@ def _find(key: str, values: Mapping[str, Any]) -> tuple[str, Any]:
     return matches[0], known[matches[0]]
 
 
-def _from_words(field_type: Any, words: Sequence[str], where: str) -> Any:
+def _from_words(field_type: FieldType, words: Sequence[str], where: str) -> object:
     """A value as it is typed: lists and tables in several words, or separated by commas."""
     origin = get_origin(field_type)
     if origin not in (dict, tuple):
@@ -157,7 +161,7 @@ def _from_words(field_type: Any, words: Sequence[str], where: str) -> Any:
     return convert(field_type, [_from_text(inner, part, where) for part in parts], where)
 
 
-def _from_text(field_type: Any, text: str, where: str) -> Any:
+def _from_text(field_type: FieldType, text: str, where: str) -> object:
     if is_optional(field_type):
         return None if text in ("", "none") else _from_text(inner_type(field_type), text, where)
     value = text.strip()
@@ -169,15 +173,17 @@ def _from_text(field_type: Any, text: str, where: str) -> Any:
     return convert(field_type, value, where)
 
 
-def _set(values: dict[str, Any], name: str, value: Any) -> None:
+def _set(values: dict[str, object], name: str, value: object) -> None:
     """Writes a value into nested tables: "train.seed" into that of "train"."""
     *sections, key = name.split(".")
     for section in sections:
-        values = values.setdefault(section, {})
+        inner = values.setdefault(section, {})
+        assert isinstance(inner, dict)  # checked, or made here
+        values = inner
     values[key] = value
 
 
-def _key_lines(values: Mapping[str, Any]) -> Iterator[str]:
+def _key_lines(values: Mapping[str, object]) -> Iterator[str]:
     for name, field_type, default in leaves(values=values):
         shown = "" if default is None else f" [{toml_value(plain(default))}]"
         yield f"  --{name.replace('_', '-')}  {show_type(field_type)}{shown}"

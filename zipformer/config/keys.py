@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+
+from zipformer.config.toml import Plain
 
 # What may change between two starts of a run without a warning: where it reads and writes, how
 # long it goes on, and what it reports on the way.
@@ -31,9 +33,9 @@ CHANGEABLE_KEYS = (
 FIXED_KEYS = ("encoder", "model", "optim.kind")
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Plain], prefix: str = "") -> dict[str, Plain]:
     """Nested sections as dotted keys: ``{"train": {"seed": 1}}`` gives ``{"train.seed": 1}``."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, Plain] = {}
     for key, value in config.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{key}.")

@@ -6,15 +6,16 @@ Tables are checked first and built last, because the command line changes them i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, TypeVar, get_args, get_origin
 
 from zipformer.config import RunConfig
 from zipformer.config.schema import (
     PRESET,
     ConfigError,
+    FieldType,
     inner_type,
     is_optional,
     keys_of,
@@ -25,15 +26,17 @@ from zipformer.config.schema import (
 )
 from zipformer.nn.zipformer.config import BlockName
 
+Section = TypeVar("Section")  # a dataclass of ``zipformer.config``
+
 # Values that older versions called otherwise, by the type of their key.
-RENAMED: dict[Any, dict[str, str]] = {BlockName: {"conformer": "conformer_pair"}}
+RENAMED: dict[FieldType, dict[str, str]] = {BlockName: {"conformer": "conformer_pair"}}
 
 
 class UnknownKeyError(ConfigError):
     """A key that no config has."""
 
 
-def from_dict(values: Mapping[str, Any]) -> RunConfig:
+def from_dict(values: Mapping[str, object]) -> RunConfig:
     """The inverse of ``zipformer.config.toml.to_dict``; missing keys take their defaults.
 
     Raises:
@@ -50,7 +53,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
 # Tables
 
 
-def check_table(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+def check_table(cls: type, values: Mapping[str, object], where: str) -> dict[str, object]:
     """Checks and converts a table; dataclasses inside stay tables until ``build``.
 
     Args:
@@ -62,7 +65,7 @@ def check_table(cls: type, values: Mapping[str, Any], where: str) -> dict[str, A
         ConfigError: On an unknown key or a wrong value, naming the candidates.
     """
     keys = keys_of(cls)
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for written, value in values.items():
         key = written.replace("-", "_")
         if key in found:
@@ -73,17 +76,19 @@ def check_table(cls: type, values: Mapping[str, Any], where: str) -> dict[str, A
     return found
 
 
-def build(cls: type, table: Mapping[str, Any]) -> Any:
+def build(cls: type[Section], table: Mapping[str, object]) -> Section:
     """Makes a dataclass, and those inside it, from a checked table."""
     keys, values = keys_of(cls), dict(table)
     for key, value in table.items():
         if section := section_type(keys[key], value, key):
-            values[key] = build(section, value)
-    make = getattr(cls, values.pop(PRESET)) if PRESET in values else cls
+            values[key] = build(section, _checked_mapping(value, key))
+    make: Callable[..., Section] = cls
+    if PRESET in values:
+        make = getattr(cls, str(values.pop(PRESET)))
     return make(**values)
 
 
-def with_absolute_paths(value: Any, base: Path) -> Any:
+def with_absolute_paths(value: object, base: Path) -> object:
     """The same config, or value of one, its relative paths resolved against ``base``."""
     if isinstance(value, Path):
         return (base / value.expanduser()).resolve()
@@ -93,14 +98,14 @@ def with_absolute_paths(value: Any, base: Path) -> Any:
         return {k: with_absolute_paths(v, base) for k, v in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         found = {f.name: with_absolute_paths(getattr(value, f.name), base) for f in fields(value)}
-        return type(value)(**found)
+        return replace(value, **found)
     return value
 
 
 # Values
 
 
-def convert(field_type: Any, value: Any, where: str) -> Any:
+def convert(field_type: FieldType, value: object, where: str) -> object:
     """A value as the type wants it, or a ``ConfigError`` saying where it is and what fits."""
     section = section_type(field_type, value, where)
     if section is not None:
@@ -118,13 +123,13 @@ def convert(field_type: Any, value: Any, where: str) -> Any:
     return _convert_plain(field_type, value, where)
 
 
-def _checked_mapping(value: Any, where: str) -> Mapping[str, Any]:
+def _checked_mapping(value: object, where: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise wrong_type(where, "a table", value)
     return value
 
 
-def _convert_list(field_type: Any, value: Any, where: str) -> tuple[Any, ...]:
+def _convert_list(field_type: FieldType, value: object, where: str) -> tuple[object, ...]:
     arguments = get_args(field_type)
     if not isinstance(value, list | tuple):
         raise wrong_type(where, "a list", value)
@@ -133,7 +138,7 @@ def _convert_list(field_type: Any, value: Any, where: str) -> tuple[Any, ...]:
     return tuple(convert(arguments[0], item, where) for item in value)
 
 
-def _convert_choice(field_type: Any, value: Any, where: str) -> Any:
+def _convert_choice(field_type: FieldType, value: object, where: str) -> object:
     for old, new in RENAMED.get(field_type, {}).items():
         value = new if value == old else value
     if value not in get_args(field_type):
@@ -143,7 +148,7 @@ def _convert_choice(field_type: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _convert_plain(field_type: Any, value: Any, where: str) -> Any:
+def _convert_plain(field_type: FieldType, value: object, where: str) -> object:
     if field_type is Path and isinstance(value, str | Path):
         return Path(value)
     if field_type is float and isinstance(value, int) and not isinstance(value, bool):
@@ -156,7 +161,7 @@ def _convert_plain(field_type: Any, value: Any, where: str) -> Any:
 # Messages
 
 
-def wrong_type(where: str, wanted: str, value: Any) -> ConfigError:
+def wrong_type(where: str, wanted: str, value: object) -> ConfigError:
     """The error for a value of another type."""
     return ConfigError(f"{where} must be {wanted}, got {value!r}")
 

@@ -21,6 +21,10 @@ KIND = "kind"
 PRESET = "preset"
 PRESETS = ("small", "medium", "large")  # methods of an encoder's config
 
+# A type as ``typing.get_type_hints`` gives it: a class, ``X | None``, ``Literal[...]`` and so on.
+# Python has no name for these together (PEP 747 proposes one).
+FieldType = Any
+
 
 class ConfigError(ValueError):
     """A key or a value that no config has."""
@@ -29,19 +33,19 @@ class ConfigError(ValueError):
 # Types
 
 
-def is_optional(field_type: Any) -> bool:
+def is_optional(field_type: FieldType) -> bool:
     """Whether a type is X | None."""
     return get_origin(field_type) in (Union, types.UnionType) and type(None) in get_args(field_type)
 
 
-def inner_type(field_type: Any) -> Any:
+def inner_type(field_type: FieldType) -> FieldType:
     """X of X | None; other types as they are."""
     if not is_optional(field_type):
         return field_type
     return next(a for a in get_args(field_type) if a is not type(None))
 
 
-def kinds_of(field_type: Any) -> dict[str, type]:
+def kinds_of(field_type: FieldType) -> dict[str, type]:
     """The dataclasses that a type is one of, by their ``kind``; none if it is no such choice."""
     members = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else ()
     if not members or not all(is_dataclass(member) for member in members):
@@ -49,7 +53,7 @@ def kinds_of(field_type: Any) -> dict[str, type]:
     return {get_args(keys_of(member)[KIND])[0]: member for member in members}
 
 
-def show_type(field_type: Any) -> str:
+def show_type(field_type: FieldType) -> str:
     """A type as a person calls it."""
     if get_origin(field_type) is Literal:
         return "|".join(str(a) for a in get_args(field_type))
@@ -66,14 +70,14 @@ def show_type(field_type: Any) -> str:
 # Sections and keys
 
 
-def keys_of(cls: type) -> dict[str, Any]:
+def keys_of(cls: type) -> dict[str, FieldType]:
     """The types of what a section's table may hold, by key."""
     hints = typing.get_type_hints(cls)
     keys = {f.name: hints[f.name] for f in fields(cls)}
     return {PRESET: Literal[PRESETS], **keys} if issubclass(cls, EncoderConfig) else keys
 
 
-def section_type(field_type: Any, values: Any, where: str) -> type | None:
+def section_type(field_type: FieldType, values: object, where: str) -> type | None:
     """The dataclass of a section, None if a type is that of a single value.
 
     Args:
@@ -102,8 +106,8 @@ def sections_with_kinds() -> dict[str, dict[str, type]]:
 
 
 def leaves(
-    cls: type = RunConfig, prefix: str = "", values: Mapping[str, Any] = MappingProxyType({})
-) -> Iterator[tuple[str, Any, Any]]:
+    cls: type = RunConfig, prefix: str = "", values: Mapping[str, object] = MappingProxyType({})
+) -> Iterator[tuple[str, FieldType, object]]:
     """(dotted key, type, default) of everything that can be set.
 
     Args:
@@ -119,7 +123,8 @@ def leaves(
         key, inner = prefix + name, values.get(name, {})
         if section := section_type(field_type, inner, key):
             kinds = tuple(kinds_of(field_type))
-            for leaf, leaf_type, default in leaves(section, f"{key}.", inner):
+            known = inner if isinstance(inner, Mapping) else {}
+            for leaf, leaf_type, default in leaves(section, f"{key}.", known):
                 chooses = kinds and leaf == f"{key}.{KIND}"
                 yield leaf, Literal[kinds] if chooses else leaf_type, default
         else:

@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 from zipformer.config import RunConfig
+from zipformer.nn.encoder_config import EncoderConfig
+
+# What a TOML or a checkpoint keeps of a config.
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: RunConfig | EncoderConfig) -> dict[str, Plain]:
     """A config as nested plain values, which ``torch.load`` reads back without running code."""
     return {f.name: plain(getattr(config, f.name)) for f in fields(config)}
 
@@ -21,25 +24,26 @@ def to_toml(config: RunConfig) -> str:
     return "\n".join(_toml_lines(to_dict(config), "")).lstrip("\n") + "\n"
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Plain:
     """A value as text, numbers, lists and tables."""
     if is_dataclass(value):
-        return to_dict(value)
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [plain(v) for v in value]
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
+    assert value is None or isinstance(value, bool | int | float | str), value
     return value
 
 
-def _toml_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def _toml_lines(table: Mapping[str, Plain], prefix: str) -> Iterator[str]:
     for key, value in table.items():
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             yield f"{_toml_key(key)} = {toml_value(value)}"
     for key, value in table.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             name = f"{prefix}{_toml_key(key)}"
             yield ""
             yield f"[{name}]"
@@ -56,7 +60,7 @@ def _toml_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def toml_value(value: Any) -> str:
+def toml_value(value: Plain) -> str:
     """A plain value as it is written in a TOML."""
     if value is None:
         return '""'  # TOML has no null; an empty text means none where none is allowed
