@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -41,8 +42,10 @@ def make_extractor(
 
 
 @lru_cache(maxsize=4)
-def _shared_extractor(sample_rate: int, num_features: int) -> Fbank:
-    return make_extractor(sample_rate, num_features)
+def _shared_extractor(sample_rate: int, num_features: int, mirror_ends: bool) -> Fbank:
+    with warnings.catch_warnings():  # without mirroring: that they would not fit a recording
+        warnings.simplefilter("ignore")
+        return make_extractor(sample_rate, num_features, mirror_ends)
 
 
 def extract(
@@ -66,9 +69,24 @@ def extract(
     wave = wave[0] if wave.ndim == 2 and len(wave) == 1 else wave
     if wave.ndim != 1:
         raise ValueError(f"features need one channel of audio, got the shape {tuple(wave.shape)}")
-    extractor = _shared_extractor(sample_rate, num_features)
+    extractor = _shared_extractor(sample_rate, num_features, mirror_ends=True)
     if wave.numel() >= MIN_SAMPLES:
         return extractor.extract(wave, sample_rate)
     padded = torch.nn.functional.pad(wave, (0, MIN_SAMPLES - wave.numel()))
     frames = round(wave.numel() / (sample_rate * FRAME_SECONDS))
     return extractor.extract(padded, sample_rate)[: max(frames, 1)]
+
+
+def extract_inside(wave: Tensor, sample_rate: int, num_features: int) -> Tensor:
+    """The features of those frames that lie wholly inside a piece of audio.
+
+    Args:
+        wave: (N,) float32 in [-1, 1].
+        sample_rate: Of the samples.
+        num_features: Mel filters.
+
+    Returns:
+        (T, num_features) float32.
+    """
+    extractor = _shared_extractor(sample_rate, num_features, mirror_ends=False)
+    return extractor.extract(wave, sample_rate)

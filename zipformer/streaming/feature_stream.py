@@ -7,16 +7,12 @@ at the end when the input is said to have ended. Only samples that a later frame
 
 from __future__ import annotations
 
-import warnings
-from functools import lru_cache
-
 import numpy as np
 import torch
-from lhotse import Fbank
 from torch import Tensor
 
 from zipformer.context import FRAME_SECONDS
-from zipformer.data.features import extract, make_extractor
+from zipformer.data.features import extract, extract_inside
 
 
 class FeatureStream:
@@ -84,8 +80,7 @@ class FeatureStream:
                 samples = np.concatenate([samples, samples[len(samples) - missing :][::-1]])
             self._keep(samples[count * self._shift :])
             wave = torch.from_numpy(samples[: (count - 1) * self._shift + self._length])
-            extractor = _inner_extractor(self.sample_rate, self.num_features)
-            features = extractor.extract(wave, self.sample_rate)
+            features = extract_inside(wave, self.sample_rate, self.num_features)
         self._taken += count
         return features
 
@@ -95,10 +90,3 @@ class FeatureStream:
 
     def _keep(self, samples: np.ndarray) -> None:
         self._pieces, self._size = [samples.copy()], len(samples)
-
-
-@lru_cache(maxsize=4)
-def _inner_extractor(sample_rate: int, num_features: int) -> Fbank:
-    with warnings.catch_warnings():  # that features would not fit the recording: here they do
-        warnings.simplefilter("ignore")
-        return make_extractor(sample_rate, num_features, mirror_ends=False)
