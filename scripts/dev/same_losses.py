@@ -1,11 +1,12 @@
 """Whether a change leaves training as it was: the losses of seeded steps, here and at a revision.
 
 python scripts/dev/same_losses.py b000109                       # all configs of the digits recipe
-python scripts/dev/same_losses.py main recipes/digits/dual.toml --steps 10
+python scripts/dev/same_losses.py main recipes/digits/dual.toml --steps 10 --policy uniform
 
 Every config is trained for some steps by the code of this checkout and by that of the revision, on
 the same data (recipes/digits/prepare.sh comes first), and all figures of every step are compared,
-bit for bit. The exit status says whether all are equal.
+bit for bit. Options that are not known here are those of training. The exit status says whether all
+are equal.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,14 +33,14 @@ def main() -> None:
     parser.add_argument("revision", help="to compare with, as git names it")
     parser.add_argument("configs", type=Path, nargs="*", help="default: recipes/digits/*.toml")
     parser.add_argument("--steps", type=int, default=30)
-    given = parser.parse_args()
+    given, options = parser.parse_known_args()
     configs = given.configs or sorted((ROOT / "recipes/digits").glob("*.toml"))
     equal = True
     with worktree(given.revision) as old, TemporaryDirectory() as folder:
         for config in configs:
             name = config.resolve().relative_to(ROOT)
-            before = train(old, name, Path(folder) / "old" / config.stem, given.steps)
-            after = train(ROOT, name, Path(folder) / "new" / config.stem, given.steps)
+            before = train(old, name, Path(folder) / "old" / config.stem, given.steps, options)
+            after = train(ROOT, name, Path(folder) / "new" / config.stem, given.steps, options)
             verdict = compare(before, after)
             equal &= verdict.startswith("equal")
             print(f"{name}: {verdict}", flush=True)
@@ -60,11 +61,13 @@ def worktree(revision: str) -> Iterator[Path]:
             git("worktree", "remove", "--force", str(path))
 
 
-def train(checkout: Path, config: Path, exp_dir: Path, steps: int) -> list[dict[str, Any]]:
+def train(
+    checkout: Path, config: Path, exp_dir: Path, steps: int, options: Sequence[str]
+) -> list[dict[str, Any]]:
     """The records of every step."""
     command = [sys.executable, "scripts/train.py", str(config), "--exp-dir", str(exp_dir)]
     command += ["--max-steps", str(steps), "--log-every", "1", "--tensorboard", "false"]
-    command += ["--wer-cuts", "0", "--num-workers", "1", "--device", "cpu"]
+    command += ["--wer-cuts", "0", "--num-workers", "1", "--device", "cpu", *options]
     done = subprocess.run(
         command,
         cwd=checkout,
