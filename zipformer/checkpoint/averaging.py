@@ -9,10 +9,17 @@ taken directly; in float32 it would have lost the weights in the noise.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
+
+
+class AverageState(TypedDict):
+    """What a checkpoint keeps of a ``ModelAverage``: snapshots so far and their sums (float64)."""
+
+    count: int
+    total: dict[str, Tensor]
 
 
 class ModelAverage:
@@ -38,11 +45,11 @@ class ModelAverage:
             total.add_(weights[name])
         self.count += 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> AverageState:
         """The count and the sums (float64), without copying them."""
         return {"count": self.count, "total": self.total}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: AverageState) -> None:
         """Takes over count and sums.
 
         Raises:
@@ -56,7 +63,7 @@ class ModelAverage:
             total.copy_(state["total"][name])
 
 
-def range_mean(end: dict[str, Any], start: dict[str, Any] | None = None) -> dict[str, Tensor]:
+def range_mean(end: AverageState, start: AverageState | None = None) -> dict[str, Tensor]:
     """Mean of the snapshots taken after ``start`` and up to ``end``.
 
     Args:

@@ -1,15 +1,7 @@
 """Checkpoint files: written whole or not at all, read without trusting them, loaded strictly.
 
-A checkpoint is a dictionary of tensors and plain values:
-
-    model      weights by name (float32)
-    average    running sum of the weights and its count (see ``averaging``)
-    whitening, optimizer, scheduler, scaler, state, window, clock    what resuming needs besides
-    provenance the code and the data that the run began with
-    config     the resolved config of the run, so that decoding and export need no flags
-    files      SHA-256 of the files that belong to the model, which lie beside the checkpoint
-
-An experiment's folder holds ``epoch-N.pt`` for every epoch and the newest ``checkpoint-STEP.pt``.
+A checkpoint is a dictionary of tensors and plain values, see ``Checkpoint``. An experiment's folder
+holds ``epoch-N.pt`` for every epoch and the newest ``checkpoint-STEP.pt``.
 """
 
 from __future__ import annotations
@@ -17,19 +9,47 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from zipformer.checkpoint.averaging import AverageState
+from zipformer.checkpoint.provenance import Provenance
+from zipformer.config.toml import Plain
 from zipformer.files import replacing
 
 BPE_MODEL = "bpe.model"
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
+class Position(TypedDict):
+    """What others than resuming need to know of ``zipformer.training.state.TrainState``."""
+
+    step: int
+    audio_seconds: float
+
+
+class Checkpoint(TypedDict):
+    """What a checkpoint holds; older ones and exported weights lack what is not required.
+
+    There are parts that only resuming reads besides: ``whitening``, ``optimizer``, ``scheduler``,
+    ``scaler`` and ``window``.
+    """
+
+    model: dict[str, Tensor]  # weights by name (float32)
+    config: Mapping[str, Plain]  # resolved, so that decoding and export need no flags
+    files: dict[str, str]  # SHA-256 of what belongs to the model and lies beside the checkpoint
+    state: Position
+    average: NotRequired[AverageState]
+    clock: NotRequired[dict[str, float]]  # ``seconds`` that training has taken
+    provenance: NotRequired[Provenance | None]  # the code and the data that the run began with
+    torch: NotRequired[str]  # the version that wrote it
+    label: NotRequired[str]  # what exported weights are: ``epoch30-avg9``
+
+
+def save(path: Path, content: Mapping[str, object]) -> None:
     """Writes ``content`` to ``path`` whole or not at all, and onto the disk."""
     try:
         with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
@@ -39,7 +59,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
         raise
 
 
-def load(path: Path, mmap: bool = False) -> dict[str, Any]:
+def load(path: Path, mmap: bool = False) -> Checkpoint:
     """Reads a checkpoint onto the CPU, as data only: a file that would run code is refused.
 
     Args:
@@ -54,7 +74,7 @@ def load(path: Path, mmap: bool = False) -> dict[str, Any]:
         there = ", ".join(sorted(p.name for p in path.parent.glob("*.pt"))) or "none"
         raise FileNotFoundError(f"{path} does not exist; checkpoints in that folder: {there}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        content: Checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is refused: it is damaged, or holds objects that could run code when loaded "

@@ -12,7 +12,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -78,8 +78,11 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
             then unchanged. Also if its encoder is no Zipformer, and as ``read_published``.
     """
     _check_kind(module)
-    weights = source if isinstance(source, Mapping) else read_published(Path(source))
-    known, others = rename_published(weights.get("model", weights))  # type: ignore[arg-type]
+    if isinstance(source, Mapping):
+        weights = published_weights(source, "the state dict")
+    else:
+        weights = published_weights(read_published(Path(source)), str(source))
+    known, others = rename_published(weights)
     if isinstance(module, Encoder):
         prefix = "encoder."
         known = {n.removeprefix(prefix): v for n, v in known.items() if n.startswith(prefix)}
@@ -92,7 +95,7 @@ def load_icefall(source: Mapping[str, Tensor] | str | Path, module: Module) -> M
     return module
 
 
-def read_published(path: Path) -> dict[str, Any]:
+def read_published(path: Path) -> dict[str, object]:
     """Reads a published file onto the CPU, as data only.
 
     Checkpoints of a training hold settings beside the weights. Of what is no plain value, paths
@@ -115,6 +118,23 @@ def read_published(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, no parameters by name")
     return content
+
+
+def published_weights(content: Mapping[str, object], name: str) -> Mapping[str, Tensor]:
+    """The state dict in what ``read_published`` returns.
+
+    Args:
+        content: What was read.
+        name: Of the file, for messages.
+
+    Raises:
+        ValueError: If there is something else under ``model``.
+    """
+    weights = content.get("model", content)
+    if not isinstance(weights, Mapping):
+        what = type(weights).__name__
+        raise ValueError(f"{name} holds a {what} under 'model', no parameters by name")
+    return weights
 
 
 def rename_published(
@@ -146,7 +166,7 @@ def _rename(name: str, rules: list[tuple[str, str]]) -> str | None:
     return None
 
 
-def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
+def _guarded(path: Path, read: Callable[[Path], object]) -> object:
     try:
         return read(path)
     except pickle.UnpicklingError as error:
@@ -162,7 +182,7 @@ def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
         raise ValueError(f"{path} is damaged, or no checkpoint: {error}") from None
 
 
-def _read_pickle(path: Path) -> Any:
+def _read_pickle(path: Path) -> object:
     with safe_globals(_ALLOWED):  # type: ignore[arg-type]
         # mmap: the checkpoint of a training is several times the weights, all that is wanted here
         mmap = zipfile.is_zipfile(path)

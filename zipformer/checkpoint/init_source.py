@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from zipformer.checkpoint.files import (
     step_path,
     steps_in,
 )
-from zipformer.checkpoint.icefall import read_published, rename_published
+from zipformer.checkpoint.icefall import published_weights, read_published, rename_published
 from zipformer.checkpoint.loading import LoadedModel, load_file, load_model
 from zipformer.data.tokenizer import Tokenizer
 from zipformer.nn.encoder_config import EncoderConfig
@@ -85,7 +84,7 @@ def read_source(path: Path) -> Source:
     return _from_run(path)
 
 
-def _is_ours(content: Mapping[str, Any]) -> bool:
+def _is_ours(content: Mapping[str, object]) -> bool:
     return {"model", "config", "files"} <= content.keys()
 
 
@@ -128,8 +127,8 @@ def _from_ours(loaded: LoadedModel, notes: tuple[str, ...] = ()) -> Source:
     )
 
 
-def _from_published(path: Path, content: Mapping[str, Any]) -> Source:
-    weights, others = rename_published(content.get("model", content))
+def _from_published(path: Path, content: Mapping[str, object]) -> Source:
+    weights, others = rename_published(published_weights(content, str(path)))
     if not any(name.startswith("encoder.") for name in weights):
         shown = ", ".join(list(content)[:SHOWN]) or "nothing"
         raise ValueError(f"{path} holds no Zipformer under names that are known; it has {shown}")

@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from zipformer.checkpoint.averaging import range_mean
 from zipformer.checkpoint.files import (
     BPE_MODEL,
+    Checkpoint,
     epoch_path,
     load,
     load_weights,
@@ -155,7 +155,7 @@ def load_file(path: Path, device: str | torch.device = "cpu") -> LoadedModel:
 
 
 def _assemble(
-    content: dict[str, Any], label: str, path: Path, device: str | torch.device
+    content: Checkpoint, label: str, path: Path, device: str | torch.device
 ) -> LoadedModel:
     config = from_dict(content["config"])
     tokenizer = _load_tokenizer(path.parent, content, path)
@@ -205,21 +205,22 @@ def _step_series(exp_dir: Path, step: int, avg: int, save_every: int) -> list[Pa
     return series
 
 
-def _mean_of_snapshots(start: Path | None, end: dict[str, Any], path: Path) -> dict[str, Tensor]:
+def _mean_of_snapshots(start: Path | None, end: Checkpoint, path: Path) -> dict[str, Tensor]:
     before = load(start, mmap=True)["average"] if start else None
     try:
         mean = range_mean(end["average"], before)
     except ValueError:
+        every = from_dict(end["config"]).train.average_every
         raise ValueError(
             f"between {start.name if start else 'the start of training'} and {path.name} no "
-            f"snapshot was taken: train.average_every = {end['config']['train']['average_every']} "
-            "steps is longer than that. Take a larger avg, or use_averaged_model = false (the "
-            "checkpoint's own weights), or train with a smaller train.average_every"
+            f"snapshot was taken: train.average_every = {every} steps is longer than that. "
+            "Take a larger avg, or use_averaged_model = false (the checkpoint's own weights), or "
+            "train with a smaller train.average_every"
         ) from None
     return {**end["model"], **mean}  # what is not a float is as in the last checkpoint
 
 
-def _mean_of_checkpoints(others: list[Path | None], end: dict[str, Any]) -> dict[str, Tensor]:
+def _mean_of_checkpoints(others: list[Path | None], end: Checkpoint) -> dict[str, Tensor]:
     mean = {n: w.double() for n, w in end["model"].items() if w.is_floating_point()}
     for path in others:
         assert path is not None, "only the start of the series may be the start of training"
@@ -239,7 +240,7 @@ def _warn_once(run: Path, context: Context, menu: ContextConfig) -> None:
     )
 
 
-def _load_tokenizer(exp_dir: Path, checkpoint: dict[str, Any], path: Path) -> Tokenizer:
+def _load_tokenizer(exp_dir: Path, checkpoint: Checkpoint, path: Path) -> Tokenizer:
     bpe_model = exp_dir / BPE_MODEL
     if not bpe_model.is_file():
         raise FileNotFoundError(f"{bpe_model} is missing: training puts it there; copy it back")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zipformer.checkpoint import files as checkpoint
-from zipformer.checkpoint.files import BPE_MODEL
+from zipformer.checkpoint.files import BPE_MODEL, Checkpoint
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.config import DataConfig, TrainConfig
 from zipformer.config.toml import to_dict
@@ -33,13 +33,13 @@ def export_weights(loaded: LoadedModel, directory: Path) -> Path:
         data=DataConfig(sample_rate=loaded.config.data.sample_rate),
         train=TrainConfig(),
     )
-    content = {
+    content: Checkpoint = {
         "model": {n: w.contiguous().cpu() for n, w in loaded.model.state_dict().items()},
         "config": to_dict(config),
         "files": {BPE_MODEL: checkpoint.sha256(directory / BPE_MODEL)},
         "state": {"step": loaded.steps, "audio_seconds": loaded.audio_seconds},
         "clock": {"seconds": loaded.train_seconds},
-        "provenance": None if loaded.provenance is None else dict(loaded.provenance),
+        "provenance": loaded.provenance,
         "label": loaded.label,
     }
     checkpoint.save(directory / WEIGHTS, content)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch.optim import Optimizer
 
 
@@ -71,11 +69,11 @@ class Eden:
             warm = self.warmup_start + (1.0 - self.warmup_start) * done
         return (b * b + 1.0) ** -0.25 * (e * e + 1.0) ** -0.25 * warm
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, int]:
         """The counts. The base rate is a setting, not a state: a resumed run may change it."""
         return {"batch": self.batch, "epoch": self.epoch}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, int]) -> None:
         """Restores ``state_dict``."""
         self.batch, self.epoch = state["batch"], state["epoch"]
         self._update()

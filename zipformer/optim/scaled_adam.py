@@ -7,16 +7,21 @@ gradient norms (Zipformer, arXiv 2310.11230, section 3.5 and appendix).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 BLOCK = 500_000  # elements that are updated together on a CPU
 FIRST_THRESHOLDS = (10, 20, 40)  # steps of the first estimates, before a whole period is over
+
+
+ParamGroup = dict[str, Any]  # as torch has it: ``params``, and the settings and state of the group
+ParamState = dict[str, Tensor]  # of one parameter; see ``_initial_state``
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class ScaledAdam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: ParamsT,
         lr: float = 0.03,
         clipping_scale: float | None = None,
         betas: tuple[float, float] = (0.9, 0.98),
@@ -95,7 +100,7 @@ class ScaledAdam(Optimizer):
             group.setdefault("threshold", None)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Updates every parameter once.
 
         Args:
@@ -129,7 +134,7 @@ class ScaledAdam(Optimizer):
             group["step"] += 1
         return loss
 
-    def _clip(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> float:
+    def _clip(self, group: ParamGroup, params: list[Tensor], grads: list[Tensor]) -> float:
         """The factor on the gradients of a group; it costs the step's one host synchronisation."""
         step, period = group["step"], group["clipping_update_period"]
         if group["clipping_scale"] is None:
@@ -152,7 +157,7 @@ class ScaledAdam(Optimizer):
         return factor
 
     @staticmethod
-    def _new_threshold(group: dict[str, Any]) -> float:
+    def _new_threshold(group: ParamGroup) -> float:
         norms = sorted(group["norms"], key=lambda x: math.inf if math.isnan(x) else x)
         median = norms[min(len(norms) - 1, len(norms) // 4 * 2)]
         if not math.isfinite(median):
@@ -165,9 +170,7 @@ class ScaledAdam(Optimizer):
         caution = 2.0 if group["step"] in FIRST_THRESHOLDS else 1.0
         return group["clipping_scale"] * median * caution
 
-    def _update_tensors(
-        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
-    ) -> None:
+    def _update_tensors(self, group: ParamGroup, params: list[Tensor], grads: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
         step, period = group["step"], group["size_update_period"]
         states = [self.state[p] for p in params]
@@ -191,7 +194,7 @@ class ScaledAdam(Optimizer):
 
     @staticmethod
     def _update_sizes(
-        group: dict[str, Any], params: list[Tensor], states: Sequence[dict[str, Any]]
+        group: ParamGroup, params: list[Tensor], states: Sequence[ParamState]
     ) -> None:
         """Lets each tensor shrink or grow as a whole, by Adam on the logarithm of its size."""
         beta1, beta2 = group["betas"]
@@ -212,9 +215,7 @@ class ScaledAdam(Optimizer):
         steps = torch._foreach_mul(params, change.unbind())
         torch._foreach_add_([s["delta"] for s in states], steps, alpha=1.0 - beta1)
 
-    def _update_scalars(
-        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
-    ) -> None:
+    def _update_scalars(self, group: ParamGroup, params: list[Tensor], grads: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
         rate = group["lr"] * group["scalar_lr_scale"]
         deltas = [self.state[p]["delta"] for p in params]
@@ -229,12 +230,12 @@ class ScaledAdam(Optimizer):
         torch._foreach_clamp_min_(params, -group["scalar_max"])
 
 
-def _as_groups(params: list[Any], lr: float) -> list[dict[str, Any]]:
+def _as_groups(params: list[Any], lr: float) -> list[ParamGroup]:
     """Any accepted form of parameters as groups of plain ones, with their names kept beside."""
     groups = params if params and isinstance(params[0], dict) else [{"params": params}]
     plain = []
     for given in groups:
-        group: dict[str, Any] = dict(given)
+        group: ParamGroup = dict(given)
         members = list(group.pop("named_params", group.get("params", [])))
         if members and isinstance(members[0], tuple):
             group["names"] = [name for name, _ in members]
@@ -276,7 +277,7 @@ def _normalized(
     return list(torch._foreach_div(grads, roots))
 
 
-def _initial_state(p: Tensor, period: int) -> dict[str, Tensor]:
+def _initial_state(p: Tensor, period: int) -> ParamState:
     state = {"delta": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
     if p.numel() > 1:
         state["param_rms"] = _rms(p)

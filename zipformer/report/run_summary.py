@@ -7,11 +7,10 @@ import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from zipformer.checkpoint.files import load, newest
+from zipformer.checkpoint.files import Checkpoint, load, newest
 from zipformer.checkpoint.provenance import git_commit
 from zipformer.evaluation.results import FIGURES
 from zipformer.evaluation.selection import SELECTION, Selection, read_selection
@@ -72,17 +71,17 @@ def read_run(exp_dir: Path) -> RunSummary:
     )
 
 
-def _checkpoint(exp_dir: Path) -> dict[str, Any]:
-    """The newest one; its tensors stay on the disk. Nothing if there is none that can be read."""
+def _checkpoint(exp_dir: Path) -> Checkpoint | None:
+    """The newest one; its tensors stay on the disk. None if there is none that can be read."""
     try:
         path = newest(exp_dir)
-        return load(path, mmap=True) if path else {}
+        return load(path, mmap=True) if path else None
     except (ValueError, FileNotFoundError) as error:
         logger.warning("%s", error)
-        return {}
+        return None
 
 
-def _facts(records: list[Record], checkpoint: dict[str, Any]) -> dict[str, str]:
+def _facts(records: list[Record], checkpoint: Checkpoint | None) -> dict[str, str]:
     found: dict[str, str] = {}
     train = [r for r in records if r.get("kind") == "train"]
     valid = [r for r in records if r.get("kind") == "valid"]
@@ -94,10 +93,9 @@ def _facts(records: list[Record], checkpoint: dict[str, Any]) -> dict[str, str]:
         found["audio heard"] = f"{last.get('audio_hours', 0):,.1f} h"
         found["loss"] = f"{last.get('loss') or float('nan'):.4g}"
         found["steps skipped"] = f"{last.get('skipped', 0)}"
-    seconds = checkpoint.get("clock", {}).get("seconds")
-    if seconds:
-        found["training time"] = format_duration(seconds)
-    if "model" in checkpoint:
+    if checkpoint is not None:
+        if seconds := checkpoint.get("clock", {}).get("seconds"):
+            found["training time"] = format_duration(seconds)
         size = sum(weights.numel() for weights in checkpoint["model"].values())
         found["parameters"] = f"{size / 1e6:.2f} M"
     for name in dict.fromkeys(n for r in valid for n in r if n.startswith("wer ")):
@@ -107,14 +105,16 @@ def _facts(records: list[Record], checkpoint: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _environment(exp_dir: Path, checkpoint: dict[str, Any]) -> dict[str, str]:
+def _environment(exp_dir: Path, checkpoint: Checkpoint | None) -> dict[str, str]:
     found = {}
     if place := _trained_on(exp_dir / "log.txt"):
         found["trained on"] = place
-    if "torch" in checkpoint:
-        found["trained with torch"] = str(checkpoint["torch"])
-    if commit := checkpoint.get("provenance", {}).get("git_commit"):
-        found["trained by code"] = commit
+    if checkpoint is not None:
+        if "torch" in checkpoint:
+            found["trained with torch"] = str(checkpoint["torch"])
+        provenance = checkpoint.get("provenance")
+        if provenance and provenance["git_commit"]:
+            found["trained by code"] = provenance["git_commit"]
     found["page written by code"] = git_commit() or "unknown"
     found["with Python, torch"] = f"{platform.python_version()}, {torch.__version__}"
     found["on"] = platform.platform()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ from zipformer.training.run import Run
 from zipformer.training.scan import scan
 from zipformer.training.signals import Interrupted, StopSignals
 from zipformer.training.step import NonFiniteError, StepResult
-from zipformer.training.task import Task
+from zipformer.training.task import Task, TrainingBatch
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class _Loop:
                 self._save()
         return False
 
-    def _step(self, batches: list[Any]) -> None:
+    def _step(self, batches: list[TrainingBatch]) -> None:
         state, settings = self.state, self.settings
         set_progress(self.run.model, state.audio_seconds / self.run.config.schedule.ref_seconds)
         self.run.scheduler.step_batch(state.step)

@@ -13,6 +13,7 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from zipformer.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
+Record = dict[str, Any]  # a line of JSON: numbers, texts and null
 
 # Everything in a ``train`` record but the parts of the loss, whose names the task chooses.
 NOT_A_PART = frozenset(
@@ -194,7 +195,7 @@ def read_metrics(path: Path) -> list[Record]:
 def train_record(
     state: TrainState,
     losses: dict[str, float],
-    drawn: dict[str, Any],
+    drawn: Mapping[str, float | str],
     done: float,
     pace: SpeedMeter,
 ) -> Record:

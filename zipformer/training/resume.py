@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.optim.optimizer import StateDict
 
 from zipformer.checkpoint.files import (
     epoch_path,
@@ -24,7 +25,7 @@ from zipformer.checkpoint.files import (
 )
 from zipformer.config.keys import CHANGEABLE_KEYS, FIXED_KEYS, flatten, is_under
 from zipformer.config.reading import from_dict
-from zipformer.config.toml import to_dict
+from zipformer.config.toml import Plain, to_dict
 from zipformer.files import replacing
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.distributed import Processes
@@ -33,11 +34,11 @@ logger = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
-    """Whatever a checkpoint holds under a name of its own."""
+    """Whatever a checkpoint holds under a name of its own: it reads what it wrote."""
 
-    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def state_dict(self) -> Mapping[str, object]: ...  # noqa: D102
 
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: D102
+    def load_state_dict(self, state: Any, /) -> object: ...  # noqa: D102
 
 
 class Whitening:
@@ -50,11 +51,11 @@ class Whitening:
         self.model = model
         self.processes = processes
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, list[dict[str, float]]]:
         """Probabilities by name of the module, a dictionary for every process."""
         return {"ranks": self.processes.gather(whiten_probs(self.model))}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Takes this process's over."""
         ranks = state.get("ranks", [state])  # older checkpoints are of one process
         load_whiten_probs(self.model, ranks[self.processes.rank % len(ranks)])
@@ -79,7 +80,7 @@ class Checkpointer:
         exp_dir: Path,
         processes: Processes,
         parts: dict[str, Stateful],
-        config: dict[str, Any],
+        config: dict[str, Plain],
         files: dict[str, Path],
         keep_last: int,
     ) -> None:
@@ -123,11 +124,12 @@ class Checkpointer:
                     f"{self.files.get(name, name)} has changed since {path} was written, which "
                     "was trained with the old one; bring that back, or choose a new train.exp_dir"
                 )
+        states: Mapping[str, Any] = content  # each part knows its own
         for name, part in self.parts.items():
             if isinstance(part, nn.Module):
-                load_weights(part, content[name], str(path))
-            elif name in content:  # an older run had less to keep
-                part.load_state_dict(content[name])
+                load_weights(part, states[name], str(path))
+            elif name in states:  # an older run had less to keep
+                part.load_state_dict(states[name])
 
     def save_step(self, step: int) -> Path:
         """Writes ``checkpoint-STEP.pt`` and deletes the oldest beyond ``keep_last``.
@@ -165,7 +167,7 @@ class Checkpointer:
                 shutil.copyfile(path, temporary)
 
     def _save(self, path: Path) -> None:
-        content: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
+        content: dict[str, object] = {name: part.state_dict() for name, part in self.parts.items()}
         content |= {"config": self.config, "files": self.hashes, "torch": str(torch.__version__)}
         if self.processes.is_main:
             save(path, content)
@@ -177,7 +179,7 @@ class Checkpointer:
                 shutil.copyfile(path, target)
 
 
-def _compare_configs(stored: dict[str, Any], current: dict[str, Any], path: Path) -> None:
+def _compare_configs(stored: Mapping[str, Plain], current: Mapping[str, Plain], path: Path) -> None:
     """Refuses a changed architecture, warns of other changes that make it another run."""
     # A setting that the stored config does not know had its default then.
     old, new = flatten(to_dict(from_dict(stored))), flatten(current)

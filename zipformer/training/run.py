@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import torch
 from torch import nn
@@ -33,11 +32,11 @@ class Origin:
     def __init__(self) -> None:
         self.provenance: Provenance = {"git_commit": None, "data": None}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Provenance:
         """Plain values."""
-        return dict(self.provenance)
+        return self.provenance
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Provenance) -> None:
         """Takes them over."""
         self.provenance = {"git_commit": state["git_commit"], "data": state["data"]}
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.metrics import peak_memory_mb
 from zipformer.training.step import Updater
+from zipformer.training.task import TrainingBatch
 
 logger = logging.getLogger(__name__)
 
 
-def scan(updater: Updater, batches: Sequence[Any]) -> None:
+def scan(updater: Updater, batches: Sequence[TrainingBatch]) -> None:
     """Computes loss and gradients of ``batches`` at the contexts that need most memory.
 
     Nothing of it stays: neither gradients nor buffers nor what regularizers remember.

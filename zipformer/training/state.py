@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 import numpy as np
 import torch
 
 from zipformer.config import TrainConfig
+from zipformer.config.toml import Plain
 
 LATER = frozenset({"batches_per_step", "valid_wer", "best_wer"})  # older runs lack them
 
@@ -120,11 +120,11 @@ class TrainState:
         by_steps = self.step / config.max_steps if config.max_steps > 0 else 0.0
         return 1.0 if self.finished(config) else min(max(by_audio, by_steps), 1.0)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Plain]:
         """Plain numbers by name."""
         return asdict(self)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Plain]) -> None:
         """Takes over every counter; those that an older run did not keep stay as they are.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from zipformer.training.distributed import Processes
 from zipformer.training.methods.base import StepInfo
 from zipformer.training.precision import Precision
 from zipformer.training.state import seed_step
-from zipformer.training.task import Task
+from zipformer.training.task import Task, TrainingBatch
 
 NOT_FINITE = "its loss or gradients are not finite"
 OUT_OF_MEMORY = "memory ran out"
@@ -86,7 +86,7 @@ class Updater:
         self.seed = seed
         self.oom = oom
 
-    def __call__(self, batches: Sequence[Any], number: int) -> StepResult:
+    def __call__(self, batches: Sequence[TrainingBatch], number: int) -> StepResult:
         """Learns from one batch or several.
 
         Args:
@@ -129,7 +129,7 @@ class Updater:
         blamed = self._cuts_to_blame(batches, bool(loss_is_finite))
         return StepResult(step, info, seconds, grad_norm, NOT_FINITE, blamed)
 
-    def try_out(self, batch: Any, step: StepInfo) -> None:
+    def try_out(self, batch: TrainingBatch, step: StepInfo) -> None:
         """Computes loss and gradients of one batch and forgets them.
 
         Raises:
@@ -141,8 +141,8 @@ class Updater:
             raise RuntimeError(_out_of_memory_advice(batch, batch.cut_ids))
 
     def _add_gradients(
-        self, batches: Sequence[Any], step: StepInfo
-    ) -> tuple[dict[str, Tensor], Any | None]:
+        self, batches: Sequence[TrainingBatch], step: StepInfo
+    ) -> tuple[dict[str, Tensor], TrainingBatch | None]:
         """Adds up the gradients of all batches.
 
         Returns:
@@ -163,7 +163,9 @@ class Updater:
             sums = {name: sums[name] + v if name in sums else v for name, v in info.items()}
         return sums, None
 
-    def _cuts_to_blame(self, batches: Sequence[Any], loss_is_finite: bool) -> tuple[str, ...]:
+    def _cuts_to_blame(
+        self, batches: Sequence[TrainingBatch], loss_is_finite: bool
+    ) -> tuple[str, ...]:
         """Of all processes, the cuts of batches whose loss is not finite; of all if none is."""
         mine = [cut_id for batch in batches for cut_id in batch.cut_ids]
         blamed = self.processes.gather([] if loss_is_finite else mine)
@@ -171,7 +173,9 @@ class Updater:
             blamed = self.processes.gather(mine)
         return tuple(cut_id for ids in blamed for cut_id in ids)
 
-    def _out_of_memory(self, step: StepInfo, starved: Any | None, seconds: float) -> StepResult:
+    def _out_of_memory(
+        self, step: StepInfo, starved: TrainingBatch | None, seconds: float
+    ) -> StepResult:
         mine = list(starved.cut_ids) if starved is not None else []
         everyone = self.processes.gather(mine)
         cut_ids = tuple(cut_id for ids in everyone for cut_id in ids)
@@ -202,7 +206,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _out_of_memory_advice(batch: Any | None, cut_ids: Sequence[str]) -> str:
+def _out_of_memory_advice(batch: TrainingBatch | None, cut_ids: Sequence[str]) -> str:
     what = f"a batch of {len(cut_ids)} cuts"
     if batch is not None:
         what += f", {batch.seconds:.1f} s of audio"

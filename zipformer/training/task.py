@@ -6,10 +6,11 @@ A new kind of training is a new method of a task, or a new task, never a second 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from zipformer.data.sampler import Share
@@ -17,20 +18,35 @@ from zipformer.training.distributed import Processes
 from zipformer.training.methods.base import StepInfo
 
 
+class TrainingBatch(Protocol):
+    """What the loop has to know of a batch; only its task looks inside."""
+
+    @property
+    def cut_ids(self) -> Sequence[str]:
+        """Names of the utterances."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Audio in it, padding not counted."""
+        ...
+
+    def to(self, device: torch.device, /) -> TrainingBatch:
+        """The batch with its tensors on ``device``."""
+        ...
+
+
 class Loader(Protocol):
-    """Batches of one epoch after another.
+    """Batches of one epoch after another."""
 
-    A batch has ``to(device)``, ``cut_ids`` (list of str) and ``seconds`` (of audio).
-    """
-
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Any]:
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[TrainingBatch]:
         """This process's batches of ``epoch`` (from 1) from ``start_step`` on.
 
         They are the same in every run: ``share.accumulate`` batches for every step.
         """
         ...
 
-    def largest(self) -> list[Any]:
+    def largest(self) -> Sequence[TrainingBatch]:
         """Those of this process's batches that need most memory."""
         ...
 
@@ -70,6 +86,11 @@ class Task(Protocol):
         self, model: nn.Module, batch: Any, step: StepInfo
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to descend, and what to log.
+
+        Args:
+            model: In training mode.
+            batch: Of the task's own loader; no other task has to be able to take it.
+            step: What it is computed in.
 
         Returns:
             The loss, a sum over the batch, not divided by anything (ScaledAdam does not care about
