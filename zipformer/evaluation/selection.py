@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 
@@ -81,17 +81,28 @@ class Candidate:
         return 100.0 * self.errors / self.words
 
 
+class Question(TypedDict):
+    """How candidates were decoded; answers to another question do not count."""
+
+    sets: dict[str, list[int]]  # validation sets, and what changes when one is replaced
+    cuts: int  # the first ones of each set; 0 = all
+    context: str
+    right_mode: str
+    method: NotRequired[str]  # older versions knew one
+    use_averaged_model: bool
+
+
 @dataclass(frozen=True)
 class Selection:
     """What was picked.
 
     Args:
-        question: How candidates were decoded: ``sets``, ``context``, ``cuts`` and more.
+        question: How candidates were decoded.
         candidates: All that were tried.
         left_out: Those that could not be, and why.
     """
 
-    question: dict[str, Any]
+    question: Question
     candidates: list[Candidate]
     left_out: dict[str, str]
 
@@ -222,9 +233,7 @@ def _pairs(exp_dir: Path, grid: Grid) -> list[tuple[int, int]]:
     return pairs
 
 
-def _question(
-    config: RunConfig, context: Context, cuts: int, use_averaged_model: bool
-) -> dict[str, Any]:
+def _question(config: RunConfig, context: Context, cuts: int, use_averaged_model: bool) -> Question:
     if not config.data.valid:
         raise ValueError(
             "choosing an epoch takes validation sets, and data.valid of the run's config is empty: "

@@ -6,10 +6,10 @@ although only the number of streams can change. Here what depends on shapes alon
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, MutableSequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -18,6 +18,8 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 BATCH_SIZES = (2, 3)  # of the runs that tell what depends on the number of streams
 LINEAR_FROM = 20.0  # where softplus(x) = x in float32
+
+Item = TypeVar("Item")
 
 
 def fold_geometry(model: ModelProto) -> ModelProto:
@@ -98,7 +100,7 @@ def fold_constants(model: ModelProto) -> ModelProto:
     return folded
 
 
-def session_options(num_threads: int) -> Any:
+def session_options(num_threads: int) -> onnxruntime.SessionOptions:
     """Options of a session on so many threads, that logs errors only."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
@@ -107,7 +109,9 @@ def session_options(num_threads: int) -> Any:
     return options
 
 
-def _session(model: ModelProto, options: Any) -> Any:
+def _session(
+    model: ModelProto, options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -145,7 +149,7 @@ def _values(model: ModelProto, names: set[str]) -> list[dict[str, np.ndarray]]:
     return found
 
 
-def _zeros(tensor: Any, batch_size: int) -> np.ndarray:
+def _zeros(tensor: onnxruntime.NodeArg, batch_size: int) -> np.ndarray:
     shape = [size if isinstance(size, int) else batch_size for size in tensor.shape]
     return np.zeros(shape, np.int64 if tensor.type == "tensor(int64)" else np.float32)
 
@@ -181,7 +185,7 @@ def _prune(model: ModelProto) -> ModelProto:
     return model
 
 
-def _keep(container: Any, items: Iterator[Any] | Sequence[Any]) -> None:
+def _keep(container: MutableSequence[Item], items: Iterable[Item]) -> None:
     kept = list(items)
     del container[:]
     container.extend(kept)

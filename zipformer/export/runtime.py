@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -171,8 +171,8 @@ class _File:
         self._session = onnxruntime.InferenceSession(
             str(path), session_options(num_threads), providers=["CPUExecutionProvider"]
         )
-        self.inputs: list[Any] = self._session.get_inputs()
-        self.outputs: list[Any] = self._session.get_outputs()
+        self.inputs: list[onnxruntime.NodeArg] = self._session.get_inputs()
+        self.outputs: list[onnxruntime.NodeArg] = self._session.get_outputs()
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, *tensors: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ from zipformer.losses.checks import Backend
 class TransducerBackend:
     """The functions, with the arguments that they have in ``zipformer.losses``."""
 
-    smoothed_transducer_loss: Callable[..., Any]
+    smoothed_transducer_loss: Callable[..., Any]  # with ``return_grad`` it returns more
     prune_ranges: Callable[[Tensor, Tensor, Tensor, int], Tensor]
     prune: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     pruned_transducer_loss: Callable[..., Tensor]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Unpack
+from types import ModuleType
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from zipformer.losses.options import DEFAULTS, LossOptions
 
 
-def load_k2() -> Any:
+def load_k2() -> ModuleType:
     """The module ``k2``.
 
     Raises:
@@ -37,9 +38,9 @@ def smoothed_transducer_loss(
     am_scale: float,
     return_grad: bool = False,
     **options: Unpack[LossOptions],
-) -> Any:
+) -> Tensor | tuple[Tensor, tuple[Tensor, Tensor]]:
     """As ``zipformer.losses.smoothed_transducer_loss``."""
-    return load_k2().rnnt_loss_smoothed(
+    found: Tensor | tuple[Tensor, tuple[Tensor, Tensor]] = load_k2().rnnt_loss_smoothed(
         lm=lm.float(),
         am=am.float(),
         symbols=symbols,
@@ -49,6 +50,7 @@ def smoothed_transducer_loss(
         return_grad=return_grad,
         **_as_k2_names_them(options),
     )
+    return found
 
 
 def prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
@@ -99,7 +101,7 @@ def pruned_joiner_loss(
         return pruned_transducer_loss(logits, symbols, ranges, boundary, **options)
 
 
-def _as_k2_names_them(options: LossOptions) -> dict[str, Any]:
+def _as_k2_names_them(options: LossOptions) -> dict[str, int | float | str]:
     """All options, defaults included.
 
     Raises:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from zipformer.context import Context
 from zipformer.nn.choices import Choices
+
+Size = bool | int | float | str | tuple[int, ...]  # what a field of an encoder's config holds
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class EncoderConfig(ABC):
     feature_std: float = 1.0  # divided by this; as published, neither
     causal: bool = True  # whether it can be used with chunks; false sees whole utterances only
 
-    SIZES: ClassVar[dict[str, dict[str, Any]]] = {}  # what small, medium and large change
+    SIZES: ClassVar[dict[str, dict[str, Size]]] = {}  # what small, medium and large change
 
     def __post_init__(self) -> None:
         if self.feature_std <= 0:
@@ -34,19 +37,24 @@ class EncoderConfig(ABC):
             raise ValueError("encoder.frontend_channels must have 3 entries")
 
     @classmethod
-    def small(cls, **changes: Any) -> Self:
+    def small(cls, **changes: Size) -> Self:
         """The small size; any field may be changed by keyword."""
-        return cls(**{**cls.SIZES["small"], **changes})
+        return cls._of_size("small", changes)
 
     @classmethod
-    def medium(cls, **changes: Any) -> Self:
+    def medium(cls, **changes: Size) -> Self:
         """The medium size; any field may be changed by keyword."""
-        return cls(**{**cls.SIZES["medium"], **changes})
+        return cls._of_size("medium", changes)
 
     @classmethod
-    def large(cls, **changes: Any) -> Self:
+    def large(cls, **changes: Size) -> Self:
         """The large size; any field may be changed by keyword."""
-        return cls(**{**cls.SIZES["large"], **changes})
+        return cls._of_size("large", changes)
+
+    @classmethod
+    def _of_size(cls, name: str, changes: Mapping[str, Size]) -> Self:
+        make: Callable[..., Self] = cls  # each kind has fields of its own
+        return make(**{**cls.SIZES[name], **changes})
 
     @property
     def choices(self) -> Choices:

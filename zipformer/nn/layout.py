@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -40,10 +40,10 @@ class _Lazy(Generic[Value]):
     As functools.cached_property, whose lock torch.compile cannot see through.
     """
 
-    def __init__(self, compute: Callable[[Any], Value]) -> None:
+    def __init__(self, compute: Callable[[Layout], Value]) -> None:
         self.compute = compute
 
-    def __get__(self, layout: Any, owner: type) -> Value:
+    def __get__(self, layout: Layout, owner: type) -> Value:
         value = layout.__dict__[self.compute.__name__] = self.compute(layout)
         return value
 

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zipformer.heads.attention_decoder import AttentionDecoder
 from zipformer.search.history import NOTHING
-from zipformer.search.protocol import BeamSearcher, Hypothesis, Searcher
+from zipformer.search.protocol import BeamSearcher, Hypothesis, Searcher, SearchState
 
 AT_ONCE = 64  # hypotheses that are scored together
 
@@ -37,7 +37,7 @@ class RescoringState:
         taken: (B, N) int64, tokens that were taken, -1 after them.
     """
 
-    search: Any
+    search: SearchState
     encoder_out: Tensor
     lengths: Tensor
     taken: Tensor

@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 
 class SearchState(Protocol):
     """What a search carries from step to step; the stream's axis comes first."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same states on another device."""
+        ...
 
     def select(self, streams: Sequence[int] | Tensor) -> Self:
         """The states of some streams, by index along the batch axis."""

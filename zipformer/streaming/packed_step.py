@@ -7,7 +7,6 @@ stream's state.
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +53,7 @@ class PackedStep(nn.Module):
         return out, state.pack()
 
 
-def trace(step: PackedStep) -> Any:
+def trace(step: PackedStep) -> torch.jit.ScriptModule:
     """The step as a frozen TorchScript graph for any number of streams.
 
     The same numbers to rounding; what depends on weights and context alone, such as positions and

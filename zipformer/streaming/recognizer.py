@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +28,7 @@ from zipformer.context import FRAMES_PER_OUTPUT, FRONTEND_LOOKAHEAD, Context
 from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
 from zipformer.search import Search, make_searcher
+from zipformer.search.protocol import SearchState
 from zipformer.streaming.packed_step import PackedStep, trace
 from zipformer.streaming.samples import Samples, checked_samples
 from zipformer.streaming.stream import Stream, StreamResult
@@ -83,7 +83,10 @@ class Recognizer:
         device: str | torch.device = "cpu",
         search: Search | None = None,
         traced: bool = False,
-        **which: Any,
+        epoch: int | None = None,
+        avg: int = 1,
+        iter: int | None = None,
+        use_averaged_model: bool = True,
     ) -> Recognizer:
         """The newest model of a run, or one file.
 
@@ -93,13 +96,14 @@ class Recognizer:
             device: Where to compute.
             search: How to search; greedily by default.
             traced: As above.
-            which: ``epoch``, ``avg``, ... as in ``load_model``.
+            epoch, avg, iter, use_averaged_model: As in ``load_model``.
 
         Raises:
             FileNotFoundError: If there is no such checkpoint.
             ValueError: As above, and on a damaged file.
         """
-        return cls.of(load_model(Path(path), device=device, **which), context, search, traced)
+        loaded = load_model(Path(path), epoch, avg, iter, use_averaged_model, device)
+        return cls.of(loaded, context, search, traced)
 
     @classmethod
     def of(
@@ -193,7 +197,7 @@ class Recognizer:
         asking = [s for s in streams if s.search_state is not None]
         if not asking:
             return
-        states = [s.search_state for s in asking]
+        states = [self._search_state(s) for s in asking]
         state = type(states[0]).cat(states)
         ahead = [s.right for s in asking]
         frames = max(len(right) for right in ahead)  # of a stream that was not stepped last: none
@@ -249,9 +253,9 @@ class Recognizer:
         processed = torch.tensor([s.processed for s in streams])
         return torch.stack(packed), self._on_device(processed)
 
-    def _search_state(self, stream: Stream) -> Any:
-        fresh = stream.search_state is None
-        return self.searcher.initial_state(1) if fresh else stream.search_state
+    def _search_state(self, stream: Stream) -> SearchState:
+        state = stream.search_state
+        return self.searcher.initial_state(1) if state is None else state
 
     def _on_device(self, x: Tensor) -> Tensor:
         return x.to(self._fresh.processed.device, non_blocking=True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zipformer.search.pieces import text_of_tokens
-from zipformer.search.protocol import Hypothesis
+from zipformer.search.protocol import Hypothesis, SearchState
 from zipformer.search.words import Word, words_of
 from zipformer.streaming.feature_stream import FeatureStream
 
@@ -63,7 +62,7 @@ class Stream:
         self.frames = torch.zeros(0, num_features)  # from the next chunk on
         self.processed = 0  # frames at 50 Hz
         self.encoder_state: Tensor | None = None  # (S,), packed; None before the first step
-        self.search_state: Any = None
+        self.search_state: SearchState | None = None
         self.right = torch.zeros(0, 0)  # (R / 4, D), encodings after the last step's chunk
         self.final = Hypothesis()
         self.text = self.provisional = ""

@@ -7,10 +7,10 @@ output frames and look-ahead are the same for all kinds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zipformer.context import FRAMES_PER_OUTPUT
-from zipformer.nn.encoder_config import EncoderConfig
+from zipformer.nn.encoder_config import EncoderConfig, Size
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class TransformerConfig(_AttentionConfig):
     num_heads: int = 8
     feedforward_dim: int = 2048
 
-    SIZES: ClassVar[dict[str, dict[str, Any]]] = {
+    SIZES: ClassVar[dict[str, dict[str, Size]]] = {
         "small": {"dim": 256, "num_heads": 4, "feedforward_dim": 1024},
         "medium": {},
         "large": {"num_layers": 18},
@@ -103,7 +103,7 @@ class ConformerConfig(_AttentionConfig):
     num_layers: int = 16
     kernel: int = 31
 
-    SIZES: ClassVar[dict[str, dict[str, Any]]] = {
+    SIZES: ClassVar[dict[str, dict[str, Size]]] = {
         "small": {"dim": 144, "feedforward_dim": 576},
         "medium": {},
         "large": {"num_layers": 17, "dim": 512, "num_heads": 8, "feedforward_dim": 2048},
@@ -141,7 +141,7 @@ class ContextNetConfig(BaselineConfig):
     kernel: int = 5
     squeeze: int = 8  # channels divided by this are those between squeeze and excitation
 
-    SIZES: ClassVar[dict[str, dict[str, Any]]] = {
+    SIZES: ClassVar[dict[str, dict[str, Size]]] = {
         "small": {"channels": _contextnet_channels(0.5)},
         "medium": {},
         "large": {"channels": _contextnet_channels(2.0)},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zipformer.nn.choices import ActivationName, Choices, NormName
-from zipformer.nn.encoder_config import EncoderConfig
+from zipformer.nn.encoder_config import EncoderConfig, Size
 
 PER_STACK = (
     "downsampling",
@@ -55,7 +55,7 @@ class ZipformerConfig(EncoderConfig):
     norm: NormName = "bias_norm"
     activation: ActivationName = "swoosh"
 
-    SIZES: ClassVar[dict[str, dict[str, Any]]] = {
+    SIZES: ClassVar[dict[str, dict[str, Size]]] = {
         "small": {
             "num_layers": (2,) * 6,
             "dims": (192, 256, 256, 256, 256, 256),
