@@ -9,8 +9,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from zipformer.commands.errors import show_warnings
-from zipformer.commands.parser import VerbParser
+from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.evaluation.table import to_markdown
 from zipformer.files import write_text
 from zipformer.report.compare import check_sets, collect, make_table, to_csv, warnings
@@ -20,11 +19,7 @@ from zipformer.report.wer_chart import wer_chart
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
-    parser = VerbParser(prog, __doc__)
-    add_arguments(parser)
-    args = parser.read(argv)
-    show_warnings()
-    run(args)
+    run(read_arguments(argv, prog, __doc__, add_arguments))
 
 
 def add_arguments(parser: VerbParser) -> None:

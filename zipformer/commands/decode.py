@@ -13,8 +13,7 @@ from itertools import product
 
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
-from zipformer.commands.errors import show_warnings
-from zipformer.commands.parser import VerbParser
+from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.evaluation.evaluate import evaluate
 from zipformer.evaluation.results import LIVE
@@ -25,11 +24,7 @@ from zipformer.report.compare import Entry, make_table
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
-    parser = VerbParser(prog, __doc__)
-    add_arguments(parser)
-    args = parser.read(argv)
-    show_warnings()
-    run(args)
+    run(read_arguments(argv, prog, __doc__, add_arguments))
 
 
 def add_arguments(parser: VerbParser) -> None:

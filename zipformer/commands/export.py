@@ -14,19 +14,14 @@ from pathlib import Path
 
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
-from zipformer.commands.errors import show_warnings
-from zipformer.commands.parser import VerbParser
+from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.export import export_weights
 from zipformer.export.report import export_checked, load_speech
 
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
-    parser = VerbParser(prog, __doc__)
-    add_arguments(parser)
-    args = parser.read(argv)
-    show_warnings()
-    run(args)
+    run(read_arguments(argv, prog, __doc__, add_arguments))
 
 
 def add_arguments(parser: VerbParser) -> None:

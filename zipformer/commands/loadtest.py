@@ -12,8 +12,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from zipformer.commands.errors import show_warnings
-from zipformer.commands.parser import VerbParser
+from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.data.manifests import open_cuts
 from zipformer.evaluation.table import to_markdown
 from zipformer.report.load_chart import load_charts
@@ -23,11 +22,7 @@ from zipformer.serving.load import Plan, lone_texts, read_clips, run_level, summ
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
-    parser = VerbParser(prog, __doc__)
-    add_arguments(parser)
-    args = parser.read(argv)
-    show_warnings()
-    asyncio.run(run(args))
+    asyncio.run(run(read_arguments(argv, prog, __doc__, add_arguments)))
 
 
 def add_arguments(parser: VerbParser) -> None:

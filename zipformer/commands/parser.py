@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from zipformer.commands.errors import show_warnings
 from zipformer.config.reading import suggest
 
 
@@ -37,6 +38,27 @@ class VerbParser(ArgumentParser):
             if not any(option.startswith(name) for option in known):
                 self.error(f"{name}: unknown option{suggest(name, known)}")
         return self.parse_args(argv)
+
+
+def read_arguments(
+    argv: Sequence[str],
+    prog: str,
+    description: str | None,
+    add_arguments: Callable[[VerbParser], None],
+) -> Namespace:
+    """The options of a verb as typed; warnings are lines on stderr from here on.
+
+    Args:
+        argv: The words after the verb.
+        prog: What the program is called in its help and its errors.
+        description: Of the verb, for its help.
+        add_arguments: Says what the verb can be asked for.
+    """
+    parser = VerbParser(prog, description)
+    add_arguments(parser)
+    args = parser.read(argv)
+    show_warnings()
+    return args
 
 
 def looks_like_option(word: str) -> bool:

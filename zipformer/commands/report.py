@@ -9,18 +9,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from zipformer.commands.errors import show_warnings
-from zipformer.commands.parser import VerbParser
+from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.report import write_report
 
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
-    parser = VerbParser(prog, __doc__)
-    add_arguments(parser)
-    args = parser.read(argv)
-    show_warnings()
-    run(args)
+    run(read_arguments(argv, prog, __doc__, add_arguments))
 
 
 def add_arguments(parser: VerbParser) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
-from zipformer.commands.errors import show_warnings
-from zipformer.commands.parser import VerbParser
+from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.serving.running import quick_recognizer, serve_until_signal
 from zipformer.serving.server import Limits, Server
@@ -19,11 +18,7 @@ from zipformer.serving.server import Limits, Server
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Runs the verb: ``argv`` follows it on the command line, ``prog`` is its name in errors."""
-    parser = VerbParser(prog, __doc__)
-    add_arguments(parser)
-    args = parser.read(argv)
-    show_warnings()
-    run(args)
+    run(read_arguments(argv, prog, __doc__, add_arguments))
 
 
 def add_arguments(parser: VerbParser) -> None:
