@@ -155,6 +155,13 @@ def test_a_damaged_file_is_named(published: dict[str, Tensor], tmp_path: Path, n
         load_icefall(tmp_path / "nowhere.pt", model())
 
 
+def test_a_file_with_something_else_for_a_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "epoch-3.pt"
+    torch.save({"model": ["weights"]}, path)
+    with pytest.raises(ValueError, match=r"epoch-3\.pt holds a list under 'model'"):
+        load_icefall(path, model())
+
+
 def test_a_bypass_scale_that_is_alive_is_needed(published: dict[str, Tensor]) -> None:
     published.pop("encoder.encoders.0.layers.0.bypass.bypass_scale")
     with pytest.raises(ValueError, match="bypass.bypass_scale"):
