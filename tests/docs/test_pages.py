@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from docs.pages import ROOT, Page, expand, pages
+from test_layering import FLOORS
 
 from zipformer.config import RunConfig
 from zipformer.config.reading import check_table
@@ -79,8 +80,19 @@ def test_every_page_of_the_folder_is_in_the_index_and_the_readme_leads_to_it() -
     assert "docs/index.md" in PAGES["README.md"].links
 
 
+def test_the_tree_of_the_readme_has_the_rooms_of_the_package_from_the_top_floor_down() -> None:
+    tree = tree_of_the_readme()
+    rooms = dict.fromkeys(floor.split(".")[1] for floor in FLOORS[1:] if "__" not in floor)
+    places = []
+    for room in rooms:
+        found = re.search(rf"^  (?:\w+\.py  )*{room}(?:/|\.py) ", tree, re.MULTILINE)
+        assert found, room
+        places.append(found.end())
+    assert places == sorted(places)
+
+
 def test_the_tree_of_the_readme_has_every_folder_with_a_phrase() -> None:
-    (tree,) = [text for _, text in PAGES["README.md"].blocks if text.startswith("zipformer/ ")]
+    tree = tree_of_the_readme()
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("this is no checkout of git")
@@ -88,6 +100,12 @@ def test_the_tree_of_the_readme_has_every_folder_with_a_phrase() -> None:
     package = {path.parent.name for path in (ROOT / "zipformer").rglob("__init__.py")}
     for folder in {f for f in top if not f.startswith(".")} | package:
         assert re.search(rf"(^| ){folder}/ (?=.*\w)", tree, re.MULTILINE), folder
+
+
+def tree_of_the_readme() -> str:
+    """The block under "Where things are"."""
+    (tree,) = [text for _, text in PAGES["README.md"].blocks if text.startswith("zipformer/ ")]
+    return tree
 
 
 # Modules and examples
