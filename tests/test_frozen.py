@@ -89,11 +89,14 @@ def test_a_run_goes_on_from_a_checkpoint_as_it_went_on_then(tmp_path: Path) -> N
 def test_a_config_is_written_and_read_as_it_was(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Keys may be added; those that there were stay, in their order, with their defaults."""
     text = (FROZEN / f"config-{kind}.toml").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    found = to_toml(load_config(None, ["--encoder.kind", kind]))
-    assert found.replace(str(tmp_path.resolve()), "/somewhere") == text
-    assert to_toml(load_config(FROZEN / f"config-{kind}.toml")) == text
+    written = to_toml(load_config(None, ["--encoder.kind", kind]))
+    lines = iter(written.replace(str(tmp_path.resolve()), "/somewhere").splitlines())
+    assert all(line in lines for line in text.splitlines())
+    stored = to_toml(load_config(FROZEN / f"config-{kind}.toml"))
+    assert stored == written.replace(str(tmp_path.resolve()), "/somewhere")
 
 
 @pytest.mark.parametrize("folder", frozen("names.json")["folders"])
