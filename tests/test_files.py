@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,21 @@ def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), replacing(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
+    assert path.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_the_disk_cannot_keep_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    monkeypatch.setattr("zipformer.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space"), replacing(path, durable=True) as temporary:
+        temporary.write_text("new")
     assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]
 

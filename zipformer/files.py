@@ -24,13 +24,14 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if durable:
-            _sync(temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())  # raises where the disk cannot keep what was written
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        _sync(path.parent)
+        _sync_folder(path.parent)
 
 
 @contextmanager
@@ -60,10 +61,10 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
-    """Makes a file, or a rename in a folder, survive a power cut; not every system can."""
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename survive a power cut; not every file system can."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return
     try:
