@@ -1,9 +1,9 @@
 """Operations with more than one implementation; the only place that knows about backends.
 
 Every operation has a plain PyTorch reference. ``fused``, the default, is faster: on a CPU by other
-PyTorch code, on CUDA by Triton kernels where triton is installed. The environment variable
-``ZIPFORMER_OPS`` chooses ``reference``, ``fused`` or ``triton`` (kernels or an error), and so does,
-for a block of code::
+PyTorch code, on CUDA by Triton kernels where they work, which ``probe`` finds out. The environment
+variable ``ZIPFORMER_OPS`` chooses ``reference``, ``fused`` or ``triton`` (kernels or an error), and
+so does, for a block of code::
 
     with ops.use("reference"):
         ...
@@ -22,7 +22,7 @@ from zipformer.ops import norm as _norm
 from zipformer.ops import recursion as _recursion
 from zipformer.ops import smoothed as _smoothed
 from zipformer.ops import swoosh as _swoosh
-from zipformer.ops.choice import BACKENDS, backend, choose, use
+from zipformer.ops.choice import BACKENDS, backend, choose, probe, use
 
 __all__ = [
     "BACKENDS",
@@ -37,6 +37,7 @@ __all__ = [
     "depthwise_conv2d",
     "join",
     "lattice",
+    "probe",
     "smoothed_arcs",
     "swoosh_l",
     "swoosh_r",

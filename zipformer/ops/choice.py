@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+from zipformer.ops.first_launch import examine
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,7 +23,6 @@ BACKENDS = ("fused", "triton", "reference")
 _log = logging.getLogger(__name__)
 _forced: list[str] = []
 _default: str | None = None
-_has_triton: bool | None = None
 
 
 def backend() -> str:
@@ -72,32 +73,65 @@ def choose(
 
     Raises:
         ValueError: If kernels were asked for and ``x`` is where they do not run.
+        RuntimeError: If kernels were asked for and do not work on the device of ``x``.
     """
-    if kernel is not None and (kernels := _kernels(x)) is not None:
-        return getattr(kernels, kernel)
+    if kernel is not None and not probe(x.device):
+        return getattr(importlib.import_module("zipformer.ops.on_cuda"), kernel)
     if fused is None or backend() == "reference":
         return reference
     return fused
 
 
-def _kernels(x: Tensor) -> ModuleType | None:
-    """The module of the kernels, if they are to work on ``x``."""
-    global _has_triton
+def probe(device: torch.device) -> str:
+    """Why the Triton kernels are not used on a device; empty if they are.
+
+    The first call for a CUDA device launches one of them there. If that goes wrong, one warning
+    says why and what to do, and PyTorch code does the work from then on.
+
+    Raises:
+        ValueError: If kernels were asked for (backend ``triton``) where they do not run.
+        RuntimeError: If kernels were asked for and do not work on the device.
+    """
     name = backend()
-    if name == "reference" or (name == "fused" and not x.is_cuda):
-        return None
-    if _has_triton is None:
-        _has_triton = importlib.util.find_spec("triton") is not None
-        _log.info("triton kernels: %s", "in use" if _has_triton else "triton is not installed")
-    if not _has_triton and name == "fused":
-        return None
-    on_cuda = importlib.import_module("zipformer.ops.on_cuda")
-    if not (x.is_cuda or on_cuda.INTERPRETED):
+    if name == "reference":
+        return "the plain formulas were asked for"
+    if device.type != "cuda":
+        if name == "fused":
+            return f"they need a CUDA device, not {device.type}"
+        _refuse_unless_interpreted(device)
+    elif device.index is None and torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
+    finding = examine(device)
+    if not finding.reason:
+        return ""
+    if name == "triton":
+        raise RuntimeError(
+            f"ops backend 'triton' was asked for, but kernels do not work on {device}: "
+            f"{finding.reason}. {finding.advice}; or set ZIPFORMER_OPS=fused to do without them"
+        ) from finding.error
+    _warn(device, finding.reason, finding.advice)
+    return finding.reason
+
+
+def _refuse_unless_interpreted(device: torch.device) -> None:
+    if importlib.util.find_spec("triton") is None:
+        return  # which `examine` says better
+    if not importlib.import_module("zipformer.ops.on_cuda").INTERPRETED:
         raise ValueError(
-            f"ops backend 'triton' was asked for, but a tensor is on {x.device}: it needs a CUDA "
+            f"ops backend 'triton' was asked for, but a tensor is on {device}: it needs a CUDA "
             "device; set ZIPFORMER_OPS=fused, or TRITON_INTERPRET=1 to run the kernels slowly"
         )
-    return on_cuda
+
+
+@functools.cache
+def _warn(device: torch.device, reason: str, advice: str) -> None:
+    """Says it once."""
+    _log.warning(
+        "triton kernels do not work on %s: %s. Slower PyTorch code is used instead. %s",
+        device,
+        reason,
+        advice,
+    )
 
 
 def _known(name: str) -> str:
