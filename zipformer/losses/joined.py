@@ -139,7 +139,10 @@ class _JoinedLoss(torch.autograd.Function):
                 torch.zeros_like(x, dtype=loss.dtype) for x in (am, lm, weight, bias)
             )
         # Half precision has no room for small gradients; the scaler of the loss comes later.
-        boost = 256.0 if am.dtype == torch.float16 else 1.0
+        is_half = am.dtype == torch.float16
+        boost = 256.0 if is_half else 1.0
+        # Nor for a sum over all cells of a tile; the scaler could not lower it in time.
+        wide = torch.float32 if is_half else am.dtype
         for part, frames in tiles(boundary, ranges, weight.shape[0]):
             kept = ranges[part, :frames]  # (b, T, S)
             rows = F.pad(symbols[part], (0, 1), value=blank)  # what follows each row
@@ -160,7 +163,7 @@ class _JoinedLoss(torch.autograd.Function):
             arc_grads = (boost * x.flatten() for x in torch.autograd.grad(total, arcs))
             grad = cells.gradient(*arc_grads).to(am.dtype)
             del cells
-            weight_grad += grad.t() @ hidden
+            weight_grad += grad.t().to(wide) @ hidden.to(wide)
             bias_grad += grad.sum(dim=0, dtype=bias_grad.dtype)
             hidden_grad = grad @ narrow
             del grad

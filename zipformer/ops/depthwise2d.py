@@ -71,5 +71,8 @@ def depthwise2d_fused(x: Tensor, weight: Tensor) -> Tensor:
     """The same, with the gradient in slices on a CPU."""
     if x.device.type != "cpu" or weight.shape[3] <= NARROW or not torch.is_grad_enabled():
         return depthwise2d_reference(x, weight)
+    if torch.is_autocast_enabled("cpu"):  # it casts torch's own functions, and not this one
+        dtype = torch.get_autocast_dtype("cpu")
+        x, weight = x.to(dtype), weight.to(dtype)
     y: Tensor = _Depthwise2d.apply(x, weight)
     return y

@@ -137,7 +137,7 @@ class Run:
             "whitening": Whitening(self.model, self.processes),
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
-            "scaler": self.precision.scaler,
+            "scaler": self.precision,
             "state": self.state,
             "window": self.window,
             "clock": self.clock,

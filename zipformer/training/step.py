@@ -14,6 +14,7 @@ from zipformer.data.sampler import Share
 from zipformer.nn.regularizers import settle_whitening
 from zipformer.training.distributed import Processes
 from zipformer.training.methods.base import StepInfo
+from zipformer.training.out_of_memory import is_out_of_memory, out_of_memory_advice
 from zipformer.training.precision import Precision
 from zipformer.training.state import seed_step
 from zipformer.training.task import Task, TrainingBatch
@@ -138,7 +139,7 @@ class Updater:
         starved = self._add_gradients([batch], step)[1]
         self.optimizer.zero_grad(set_to_none=True)
         if starved is not None:
-            raise RuntimeError(_out_of_memory_advice(batch, batch.cut_ids))
+            raise RuntimeError(out_of_memory_advice(batch, batch.cut_ids))
 
     def _add_gradients(
         self, batches: Sequence[TrainingBatch], step: StepInfo
@@ -156,8 +157,8 @@ class Updater:
                     loss, info = self.task.loss(self.model, batch, step)
                 self.precision.scaler.scale(loss).backward()
                 settle_whitening(self.model)
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 return sums, batch  # outside, so that the error lets go of what it holds
             sums = {name: sums[name] + v if name in sums else v for name, v in info.items()}
@@ -180,7 +181,7 @@ class Updater:
         everyone = self.processes.gather(mine)
         cut_ids = tuple(cut_id for ids in everyone for cut_id in ids)
         if self.oom == "stop":
-            raise RuntimeError(_out_of_memory_advice(starved, cut_ids))
+            raise RuntimeError(out_of_memory_advice(starved, cut_ids))
         if self.precision.device.type == "cuda":
             torch.cuda.empty_cache()
         return StepResult(step, {}, seconds, None, OUT_OF_MEMORY, cut_ids)
@@ -200,18 +201,3 @@ class NonFiniteError(RuntimeError):
             "at the cuts named in log.txt, then run the same command again. "
             "train.max_nonfinite sets how many are borne."
         )
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _out_of_memory_advice(batch: TrainingBatch | None, cut_ids: Sequence[str]) -> str:
-    what = f"a batch of {len(cut_ids)} cuts"
-    if batch is not None:
-        what += f", {batch.seconds:.1f} s of audio"
-    return (
-        f"out of memory on {what} ({', '.join(cut_ids[:10])}): lower data.max_duration, or "
-        "data.max_seconds if single cuts are too long, and run the same command again; it goes on "
-        "from the last checkpoint. train.oom = skip leaves such batches out instead"
-    )
