@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from zipformer.context import FRAME_SECONDS
+from zipformer.data.tokenizer import BLANK_ID
 
 
 @dataclass
 class Batch:
     """Utterances side by side.
+
+    What a step wants to know of them as plain numbers is kept as such, since to ask a GPU for it
+    would be to wait until all of its work is done.
 
     Args:
         features: (B, T, F) float32, zeros past the end of an utterance.
@@ -24,6 +29,11 @@ class Batch:
         cut_ids: Names of the utterances.
         seconds: Audio in the batch, padding not counted.
         second: (B, T, F), another view of the same utterances, masked differently; None without.
+
+    Attributes:
+        padded_tokens: (B, U) int64, ``tokens`` filled up with blanks.
+        token_lens: (B,) int64, tokens of each utterance.
+        frames: ``feature_lens`` as plain numbers.
     """
 
     features: Tensor
@@ -33,15 +43,43 @@ class Batch:
     cut_ids: list[str]
     seconds: float
     second: Tensor | None = None
+    padded_tokens: Tensor = field(init=False)
+    token_lens: Tensor = field(init=False)
+    frames: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        device = self.features.device
+        padded, lengths = pad_tokens(self.tokens)
+        self.padded_tokens, self.token_lens = padded.to(device), lengths.to(device)
+        self.frames = self.feature_lens.tolist()
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch with its tensors on ``device``."""
-        return replace(
-            self,
-            features=self.features.to(device, non_blocking=True),
-            feature_lens=self.feature_lens.to(device, non_blocking=True),
-            second=None if self.second is None else self.second.to(device, non_blocking=True),
-        )
+        """The batch with its tensors on ``device``; from pinned memory without waiting."""
+        return self._moved(lambda x: x.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The batch with its tensors in pinned memory, from where a GPU fetches them by itself."""
+        return self._moved(Tensor.pin_memory)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        moved = copy(self)  # not ``replace``, which would look at the lengths again
+        moved.features, moved.feature_lens = move(self.features), move(self.feature_lens)
+        moved.padded_tokens, moved.token_lens = move(self.padded_tokens), move(self.token_lens)
+        moved.second = None if self.second is None else move(self.second)
+        return moved
+
+
+def pad_tokens(ids: Sequence[list[int]], padding: int = BLANK_ID) -> tuple[Tensor, Tensor]:
+    """Token ids as one tensor.
+
+    Returns:
+        (B, U) int64, filled up with ``padding``, and the lengths (B,) int64.
+    """
+    lengths = torch.tensor([len(row) for row in ids], dtype=torch.int64)
+    padded = torch.full((len(ids), max(map(len, ids), default=0)), padding)
+    for row, found in zip(padded, ids, strict=True):
+        row[: len(found)] = torch.tensor(found, dtype=torch.int64)
+    return padded, lengths
 
 
 def collate(

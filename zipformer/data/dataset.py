@@ -47,6 +47,10 @@ class Reply:
     batch: Batch
     unreadable: list[tuple[str, str]]
 
+    def pin_memory(self) -> Reply:
+        """The reply with its batch in pinned memory."""
+        return Reply(self.batch.pin_memory(), self.unreadable)
+
 
 class EvaluationDataset(Dataset[Reply]):
     """Batches as they are, no cut left out.

@@ -65,22 +65,30 @@ class TrainingFilter:
         text = text_of(cut)
         if not text:
             return "no transcript"
-        if self._fewest_frames(cut) - SPARE_FRAMES < self._count_tokens(cut, text):
+        if not self._fits(cut, text):
             return "more tokens than output frames"
         return None
 
-    def _count_tokens(self, cut: Cut, text: str) -> int:
-        """The tokens of a transcript; 0 without a tokenizer."""
+    def _fits(self, cut: Cut, text: str) -> bool:
+        """Whether a cut has frames for the tokens of its transcript; without a tokenizer for none.
+
+        Cuts of all processes are asked about, and only those of one are tokenized by it: a bound
+        nearly always decides.
+        """
+        room = self._fewest_frames(cut) - SPARE_FRAMES
         if self.tokenizer is None:
-            return 0
-        unknown = self.tokenizer.unknown_characters(text)
+            return room >= 0
+        normalized = self.tokenizer.normalize(text)
+        unknown = self.tokenizer.unknown_in(normalized)
         if unknown:
             raise ValueError(
                 f"cut {cut.id}: its transcript {text!r} holds characters that no token of "
                 f"{self.tokenizer.path} can write: {' '.join(sorted(map(repr, unknown)))}; "
                 "normalize the text in preparation, or train the token set on it"
             )
-        return len(self.tokenizer.encode(text))
+        return room >= self.tokenizer.most_tokens(normalized) or room >= len(
+            self.tokenizer.encode(text)
+        )
 
     def _fewest_frames(self, cut: Cut) -> int:
         """Output frames of the cut at its fastest."""

@@ -7,19 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import torch
 from lhotse.cut import Cut
-from torch.utils.data import DataLoader, Dataset
 
 from zipformer.config import DataConfig
 from zipformer.data.batch import Batch
 from zipformer.data.dataset import EvaluationDataset, Reply, Request, TrainingDataset
-from zipformer.data.filters import TrainingFilter, check_audio
+from zipformer.data.drawing import STEPS_AHEAD, Drawing, Drawn
+from zipformer.data.filters import check_audio
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.data.sampler import Share, TrainingSampler, sorted_batches
 from zipformer.data.tokenizer import Tokenizer
+from zipformer.data.workers import Parcel, answers, items
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
 
@@ -49,6 +48,7 @@ class TrainLoader:
         tokenizer: Turns transcripts into token ids.
         seed: Of the order and of the augmentation.
         share: Which batches of a step are this process's; all by default.
+        pin: Whether batches arrive in pinned memory, from where a GPU takes them fastest.
 
     Raises:
         FileNotFoundError: If a manifest is missing.
@@ -61,11 +61,13 @@ class TrainLoader:
         tokenizer: Tokenizer,
         seed: int,
         share: Share | None = None,
+        pin: bool = False,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
         self.seed = seed
         self.share = share or Share()
+        self.pin = pin
         self.sampler = TrainingSampler(config, seed, self.share.batches_per_step)
         self.dataset = TrainingDataset(tokenizer, config)
         self.dropped: Counter[str] = Counter()
@@ -81,11 +83,10 @@ class TrainLoader:
                 nothing is left to train on, or if more cuts than ``max_bad_share`` of the manifests
                 cannot be read.
         """
-        keep = TrainingFilter(self.config, self.tokenizer)
-        self.dropped = keep.dropped
-        replies = _load(
-            self.dataset, self._requests(epoch, start_step, keep), self.config.num_workers
-        )
+        num_workers = self.config.num_workers
+        self.dropped = dropped = Counter[str]()
+        steps = items(self._drawing(epoch, start_step), STEPS_AHEAD if num_workers else 0)
+        replies = answers(self.dataset, _requests(steps, dropped), num_workers, self.pin)
         found = False
         for reply in replies:
             self._count(reply)
@@ -106,20 +107,20 @@ class TrainLoader:
         They are the one with most audio, that with the longest cut, that with most cuts, and that
         with the largest lattice, as far as these differ.
         """
-        keep = TrainingFilter(self.config, self.tokenizer)
-        requests = list(self._requests(1, 0, keep))
-        chosen = {max(range(len(requests)), key=lambda i: size(requests[i].cuts)) for size in SIZES}
-        wanted = [requests[i] for i in sorted(chosen)]
-        return [reply.batch for reply in _load(self.dataset, wanted, num_workers=0)]
+        largest: list[tuple[float, int, Request]] = [(0.0, -1, Request([]))] * len(SIZES)
+        for number, parcel in enumerate(_requests(self._drawing(1), Counter())):
+            request = parcel.open()
+            sizes = [size(request.cuts) for size in SIZES]
+            largest = [
+                (size, number, request) if size > before[0] else before
+                for size, before in zip(sizes, largest, strict=True)
+            ]
+        wanted = {number: request for _, number, request in largest if request.cuts}
+        requests = [Parcel(wanted[number]) for number in sorted(wanted)]
+        return [reply.batch for reply in answers(self.dataset, requests, num_workers=0)]
 
-    def _requests(self, epoch: int, start_step: int, keep: TrainingFilter) -> Iterator[Request]:
-        spare: Cut | None = None
-        for step, batches in enumerate(self.sampler.epoch(epoch, keep)):
-            if step >= start_step:
-                for position in self.share.positions:
-                    number = step * self.share.batches_per_step + position
-                    yield Request(batches[position], (self.seed, epoch, number), spare)
-            spare = batches[0][0]
+    def _drawing(self, epoch: int, start_step: int = 0) -> Drawing:
+        return Drawing(self.sampler, self.share, self.tokenizer, epoch, start_step)
 
     def _count(self, reply: Reply) -> None:
         for cut_id, reason in reply.unreadable:
@@ -158,26 +159,15 @@ def eval_batches(
     cuts = list(islice(open_cuts(cuts_path), limit or None))
     for cut in cuts:
         check_audio(cut, config.sample_rate)
-    requests = [Request(b) for b in sorted_batches(cuts, max_duration or config.max_duration)][part]
+    batches = list(sorted_batches(cuts, max_duration or config.max_duration))[part]
+    requests = [Parcel(Request(batch)) for batch in batches]
     dataset = EvaluationDataset(tokenizer, config)
-    for reply in _load(dataset, requests, min(config.num_workers, len(requests))):
+    for reply in answers(dataset, requests, min(config.num_workers, len(requests))):
         yield reply.batch
 
 
-def _load(
-    dataset: Dataset[Reply], requests: Iterable[Request], num_workers: int
-) -> Iterator[Reply]:
-    """The replies to the requests, in their order."""
-    loader = DataLoader(
-        dataset,
-        sampler=requests,
-        batch_size=None,  # a request already is a batch
-        num_workers=num_workers,
-        collate_fn=_as_it_is,
-        generator=torch.Generator(),  # else it takes its seeds from the global generator
-    )
-    yield from loader
-
-
-def _as_it_is(reply: Any) -> Any:
-    return reply
+def _requests(steps: Iterable[Drawn], dropped: Counter[str]) -> Iterator[Parcel[Request]]:
+    """The requests of steps; their counts of dropped cuts are added to ``dropped``."""
+    for step in steps:
+        dropped.update(step.dropped)
+        yield from step.requests

@@ -75,7 +75,9 @@ class TrainingSampler:
         self.sizes = [count_cuts(path) for path in config.train]
         if not sum(self.sizes):
             raise ValueError(f"no cuts in {', '.join(map(str, config.train))}")
-        self._bins: list[float] | None = None
+        # Of the first epoch's order for every epoch: one that is taken up again has the same.
+        first = self._cuts(epoch=1)
+        self.bins = duration_bins(first, config.num_buckets, self.num_cuts)
 
     @property
     def num_cuts(self) -> int:
@@ -88,16 +90,13 @@ class TrainingSampler:
         Reads no audio and no features.
         """
         seed = derive_seed(self.seed, epoch)
-        cuts = interleave(self.config.train, self.sizes, seed)
-        if self._bins is None:
-            self._bins = duration_bins(cuts, self.config.num_buckets, self.num_cuts)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Your 'buffer_size' setting")
             # Not lhotse's sampler around it: that one draws the buckets alike in every epoch, or
             # ends an epoch at the first bucket that runs dry, losing what is left (lhotse 1.33).
             bucketer = DynamicBucketer(
-                filter(keep, cuts),
-                duration_bins=self._bins,
+                filter(keep, self._cuts(epoch)),
+                duration_bins=self.bins,
                 world_size=self.batches_per_step,
                 max_duration=self.config.max_duration,
                 buffer_size=self.config.bucket_buffer,
@@ -108,6 +107,9 @@ class TrainingSampler:
             batches = iter(bucketer)
             while step := [list(batch) for batch in islice(batches, self.batches_per_step)]:
                 yield share_out(step, self.batches_per_step)
+
+    def _cuts(self, epoch: int) -> CutSet:
+        return interleave(self.config.train, self.sizes, derive_seed(self.seed, epoch))
 
 
 def share_out(batches: list[list[Cut]], count: int) -> list[list[Cut]]:

@@ -58,17 +58,33 @@ class Tokenizer:
         """The text of token ids; blanks and ``<sos/eos>`` are skipped."""
         return self._processor.DecodeIds([int(i) for i in ids if i not in (BLANK_ID, SOS_EOS_ID)])
 
+    def normalize(self, text: str) -> str:
+        """A text as it is cut into tokens: characters unified (NFKC), blanks as U+2581."""
+        return self._processor.Normalize(text)
+
     def unknown_characters(self, text: str) -> set[str]:
         """Characters of a text that the vocabulary cannot write; white space never counts."""
-        return {c for c in self._normalize(text) if c not in self._characters}
+        return self.unknown_in(self.normalize(text))
 
-    def _normalize(self, text: str) -> str:
-        # sentencepiece writes blanks as U+2581, and unifies characters (NFKC) before it looks.
-        return self._processor.Normalize(text)
+    def unknown_in(self, normalized: str) -> set[str]:
+        """The same of a text that is normalized already."""
+        return set(normalized) - self._characters
+
+    def most_tokens(self, normalized: str) -> int:
+        """As many tokens as ``encode`` makes of a text, or more, found without encoding it.
+
+        A token stands for at least one character of the normalized text, or, where a model falls
+        back to bytes, for one byte of it.
+        """
+        return len(normalized.encode()) if self._has_bytes else len(normalized)
 
     @cached_property
     def _characters(self) -> set[str]:
         return {c for token in self.tokens[len(SPECIAL_TOKENS) :] for c in token} | {"\u2581", " "}
+
+    @cached_property
+    def _has_bytes(self) -> bool:
+        return any(self._processor.IsByte(i) for i in range(self.vocab_size))
 
     def __getstate__(self) -> dict[str, Path]:
         return {"path": self.path}
