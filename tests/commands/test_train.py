@@ -22,10 +22,10 @@ class TooMany(NonFiniteError):
 def test_what_ends_a_training_is_one_line(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fit(config: object) -> None:
+    def train(config: object) -> None:
         raise error
 
-    monkeypatch.setattr(zipformer.commands.train, "fit", fit)
+    monkeypatch.setattr(zipformer.commands.train, "train", train)
     (tmp_path / "recipe.toml").write_text("")
     done = call("train", "recipe.toml", cwd=tmp_path)
     assert (done.status, done.stdout, done.stderr) == (1, "", f"error: {error}\n")

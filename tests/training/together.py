@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 from training.tiny_corpus import tiny_asr_config
-from training.tiny_task import TinyTask, tiny_config
+from training.tiny_task import TinyLoader, TinyTask, tiny_config
 
 from zipformer.config import RunConfig
 from zipformer.data.batch import Batch, collate
@@ -66,6 +67,33 @@ class TroubledTask(TinyTask):
 def fit_in_trouble(exp_dir: Path) -> None:
     """Skips what cannot be computed."""
     fit(tiny_config(exp_dir, max_steps=6, save_every=1, oom="skip"), TroubledTask())
+
+
+class RankTask(TinyTask):
+    """Something happens at step 9 in process 1 alone.
+
+    Args:
+        how: ``kill`` ends it as the system does when memory runs out, ``fail`` raises; ``wait``
+            sends SIGTERM to process 0, whose parent it is.
+    """
+
+    def __init__(self, how: str, **task: Any) -> None:
+        super().__init__(**task)
+        self.how, self.rank = how, 0
+
+    def build_loader(self, share: Share) -> TinyLoader:
+        self.rank = share.rank
+        return super().build_loader(share)
+
+    def loss(self, model: Any, batch: Any, step: StepInfo) -> Any:
+        if self.rank == 1 and step.step == 9:
+            if self.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.how == "wait":
+                os.kill(os.getppid(), signal.SIGTERM)
+            if self.how == "fail":
+                raise KeyError("no such thing")
+        return super().loss(model, batch, step)
 
 
 class StoppedTask(TinyTask):

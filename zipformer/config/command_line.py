@@ -7,6 +7,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -29,6 +30,7 @@ from zipformer.config.schema import (
     leaves,
     sections_with_kinds,
     show_type,
+    values_of,
 )
 from zipformer.config.toml import plain, to_toml, toml_value
 
@@ -165,6 +167,9 @@ def _from_text(field_type: FieldType, text: str, where: str) -> object:
     if is_optional(field_type):
         return None if text in ("", "none") else _from_text(inner_type(field_type), text, where)
     value = text.strip()
+    if values_of(field_type):
+        with suppress(json.JSONDecodeError):  # a text stays one
+            value = json.loads(value)
     if field_type in (bool, int, float):
         try:
             value = json.loads(value.lower() if field_type is bool else value)

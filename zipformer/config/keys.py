@@ -14,6 +14,7 @@ CHANGEABLE_KEYS = (
     "train.num_epochs",
     "train.max_steps",
     "train.device",
+    "train.processes",
     "train.max_nonfinite",
     "train.oom",
     "train.scan",

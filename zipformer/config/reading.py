@@ -23,6 +23,7 @@ from zipformer.config.schema import (
     section_type,
     sections_with_kinds,
     show_type,
+    values_of,
 )
 from zipformer.nn.zipformer.config import BlockName
 
@@ -112,6 +113,8 @@ def convert(field_type: FieldType, value: object, where: str) -> object:
         return check_table(section, _checked_mapping(value, where), where)
     if is_optional(field_type):
         return None if value in (None, "") else convert(inner_type(field_type), value, where)
+    if values_of(field_type):
+        return _convert_one_of(field_type, value, where)
     origin = get_origin(field_type)
     if origin is tuple:
         return _convert_list(field_type, value, where)
@@ -136,6 +139,15 @@ def _convert_list(field_type: FieldType, value: object, where: str) -> tuple[obj
     if arguments[-1] is not Ellipsis and len(value) != len(arguments):
         raise wrong_type(where, f"a list of {len(arguments)}", value)
     return tuple(convert(arguments[0], item, where) for item in value)
+
+
+def _convert_one_of(field_type: FieldType, value: object, where: str) -> object:
+    for one in values_of(field_type):
+        try:
+            return convert(one, value, where)
+        except ConfigError:
+            continue
+    raise wrong_type(where, show_type(field_type), value)
 
 
 def _convert_choice(field_type: FieldType, value: object, where: str) -> object:

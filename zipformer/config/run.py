@@ -66,6 +66,7 @@ class RunConfig:
             causal=self.encoder.causal,
         )
         self._check_contexts()
+        self._check_processes()
 
     def _check_heads(self) -> None:
         heads = self.model.heads
@@ -86,6 +87,17 @@ class RunConfig:
             raise ValueError(f"loss: nothing would be learned; set {keys} above 0")
         if not 0.0 <= self.loss.label_smoothing < 1.0:
             raise ValueError("loss.label_smoothing must be at least 0 and less than 1")
+
+    def _check_processes(self) -> None:
+        processes, accumulate = self.train.processes, self.train.accumulate
+        if accumulate < 1:
+            raise ValueError(f"train.accumulate = {accumulate}: a step has at least one batch")
+        if processes != "auto" and (processes < 1 or accumulate % processes):
+            raise ValueError(
+                f"train.processes = {processes} cannot share the batches of a step evenly, "
+                f"train.accumulate = {accumulate}: set them such that the first divides the "
+                "second, or train.processes = auto"
+            )
 
     def _check_contexts(self) -> None:
         if not self.encoder.causal and self.context.chunk != (UNLIMITED,):

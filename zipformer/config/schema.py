@@ -45,6 +45,17 @@ def inner_type(field_type: FieldType) -> FieldType:
     return next(a for a in get_args(field_type) if a is not type(None))
 
 
+def values_of(field_type: FieldType) -> tuple[FieldType, ...]:
+    """The types that a single value may have where there are several, as in int | Literal["auto"].
+
+    Empty where there is one; X | None and choices between dataclasses do not count.
+    """
+    several = get_origin(field_type) in (Union, types.UnionType)
+    if not several or is_optional(field_type) or kinds_of(field_type):
+        return ()
+    return get_args(field_type)
+
+
 def kinds_of(field_type: FieldType) -> dict[str, type]:
     """The dataclasses that a type is one of, by their ``kind``; none if it is no such choice."""
     members = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else ()
@@ -63,6 +74,8 @@ def show_type(field_type: FieldType) -> str:
         return "table of " + show_type(get_args(field_type)[1])
     if is_optional(field_type):
         return show_type(inner_type(field_type)) + " or none"
+    if values := values_of(field_type):
+        return " or ".join(map(show_type, values))
     names = {bool: "true|false", int: "integer", float: "number", str: "text", Path: "path"}
     return names.get(field_type, str(field_type))
 

@@ -112,7 +112,7 @@ class DataConfig:
     test: dict[str, Path] = field(default_factory=dict)  # name of the set -> cuts manifest
     bpe_model: Path = Path("data/bpe.model")
     sample_rate: int = 16000
-    max_duration: float = 200.0  # audio seconds per batch and process
+    max_duration: float = 200.0  # audio seconds per batch
     num_buckets: int = 30
     bucket_buffer: int = 20000  # cuts that the sampler looks ahead
     num_workers: int = 2
@@ -137,7 +137,8 @@ class TrainConfig:
     seed: int = 42
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    accumulate: int = 1  # batches that a process takes before each update
+    accumulate: int = 1  # batches of a step; under torchrun, of each of its processes
+    processes: int | Literal["auto"] = "auto"  # on a CPU: they share the batches of a step
     log_every: int = 50  # steps
     valid_every: int = 3000  # steps; also at the end of every epoch
     save_every: int = 4000  # steps; also at the end of every epoch

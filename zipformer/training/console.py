@@ -88,7 +88,8 @@ def logging_to(exp_dir: Path, rank: int = 0) -> Iterator[Console]:
     try:
         yield console
     except Exception as error:  # for those who look at log.txt only
-        package.error("ended by %s: %s", type(error).__name__, error)
+        # Python prints where the first process was; of the others this file alone says it.
+        package.error("ended by %s: %s", type(error).__name__, error, exc_info=rank > 0)
         raise
     finally:
         console.clear()

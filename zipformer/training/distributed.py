@@ -1,4 +1,4 @@
-"""The processes of a run: one by itself, or those that torchrun started.
+"""The processes of a run: one by itself, or those that torchrun or ``launch`` started.
 
 Gradients are summed over the processes in one go after the backward pass, not by
 ``DistributedDataParallel`` during it. So a process knows of a batch that failed elsewhere before it
@@ -21,9 +21,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
+from zipformer.data.sampler import Share
+
 T = TypeVar("T")
 
 BUCKET_BYTES = 64 * 2**20  # gradients that travel together
+LOCALHOST = "127.0.0.1"
 TIMEOUT = timedelta(minutes=30)  # of a process that others wait for: the longest is a slow disk
 
 
@@ -38,11 +41,14 @@ class Processes:
         rank: Of this process, from 0.
         world_size: How many there are.
         local_rank: Of this process on its machine; the number of its CUDA device.
+        port: On this machine, of the store that ``launch`` keeps for its processes; 0 for those of
+            torchrun, who says by itself where its store is.
     """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    port: int = 0
 
     @classmethod
     def from_environment(cls) -> Processes:
@@ -57,6 +63,15 @@ class Processes:
     def is_main(self) -> bool:
         """Whether this process writes the files that there is one of."""
         return self.rank == 0
+
+    def share(self, accumulate: int) -> Share:
+        """Which of a step's batches are this process's.
+
+        The processes that ``launch`` started share the ``train.accumulate`` batches of one process;
+        torchrun's take so many each.
+        """
+        each = accumulate // self.world_size if self.port else accumulate
+        return Share(self.rank, self.world_size, each)
 
     @contextmanager
     def connected(self, device: torch.device) -> Iterator[None]:
@@ -91,6 +106,8 @@ class Processes:
         processes know the number of the restart, which keeps them apart. On several they may not:
         there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 makes torchrun open a new store each time.
         """
+        if self.port:
+            return dist.TCPStore(LOCALHOST, self.port, is_master=False, timeout=TIMEOUT)
         store, _, _ = next(rendezvous("env://", self.rank, self.world_size, timeout=TIMEOUT))
         machines = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if machines == 1 else "any"

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def fit(config: RunConfig, task: Task | None = None) -> Path:
+def fit(config: RunConfig, task: Task | None = None, processes: Processes | None = None) -> Path:
     """Trains a model, or goes on training it where the last process stopped.
 
     The folder ``config.train.exp_dir`` holds everything of the run. Calling this again with the
@@ -49,6 +49,7 @@ def fit(config: RunConfig, task: Task | None = None) -> Path:
     Args:
         config: The resolved config of the run.
         task: Data, model and loss; speech recognition if None.
+        processes: That train together; those of torchrun, or this one alone, if None.
 
     Returns:
         The run's folder.
@@ -60,7 +61,7 @@ def fit(config: RunConfig, task: Task | None = None) -> Path:
         OSError: If the last checkpoint cannot be written.
     """
     settings = config.train
-    processes = Processes.from_environment()
+    processes = processes or Processes.from_environment()
     precision = Precision(settings.device, settings.precision, processes.local_rank)
     keep_freed_memory()
     settings.exp_dir.mkdir(parents=True, exist_ok=True)
@@ -69,6 +70,9 @@ def fit(config: RunConfig, task: Task | None = None) -> Path:
         stack.enter_context(processes.connected(precision.device))  # a signal ends the wait for it
         stop = stack.enter_context(StopSignals())
         logger.info("training in %s on %s, %s", settings.exp_dir, precision.device, precision.name)
+        if processes.world_size > 1:
+            threads = torch.get_num_threads()
+            logger.info("%d processes, threads in each: %d", processes.world_size, threads)
         run = Run(config, task or AsrTask(config), processes, precision)
         stack.callback(run.close)
         _Loop(run, stop, console).train()
@@ -114,7 +118,7 @@ class _Loop:
         state, settings = self.state, self.settings
         self.run.scheduler.step_epoch(state.epoch - 1)
         batches = self.run.loader.epoch(state.epoch, start_step=state.batch)
-        steps = self.stop.until_stopped(_grouped(batches, settings.accumulate))
+        steps = self.stop.until_stopped(_grouped(batches, self.run.share.accumulate))
         while not state.finished(settings):
             group = next(steps, None)
             # All processes must do the same, whoever got a signal.

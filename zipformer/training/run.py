@@ -11,7 +11,6 @@ from zipformer.checkpoint.averaging import ModelAverage
 from zipformer.checkpoint.provenance import Provenance, training_provenance
 from zipformer.config import OptimConfig, RunConfig
 from zipformer.config.toml import to_dict, to_toml
-from zipformer.data.sampler import Share
 from zipformer.files import write_text
 from zipformer.optim import Adam, Eden, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
@@ -66,7 +65,7 @@ class Run:
         self.task, self.processes, self.precision = task, processes, precision
 
         # 1. Data
-        self.share = Share(processes.rank, processes.world_size, settings.accumulate)
+        self.share = processes.share(settings.accumulate)
         self.loader = task.build_loader(self.share)
 
         # 2. Model
@@ -127,8 +126,8 @@ class Run:
         self._regroup()
 
     def _advise(self) -> None:
-        world_size = self.processes.world_size
-        for line in learning_rate_advice(self.config, world_size, self.epoch_seconds):
+        takers = self.share.batches_per_step // self.settings.accumulate  # of so many batches each
+        for line in learning_rate_advice(self.config, takers, self.epoch_seconds):
             logger.info("advice: %s", line)
 
     def _checkpointer(self) -> Checkpointer:
@@ -154,9 +153,9 @@ class Run:
         before = self.state.batches_per_step
         if self.state.regroup(self.share.batches_per_step):
             logger.warning(
-                "steps had %d batches (processes x train.accumulate) until now and have %d from "
-                "here on: the rest of epoch %d is drawn anew, so that some cuts come twice in it "
-                "and others not at all. Keep the product for an exact continuation",
+                "steps had %d batches (train.accumulate x processes of torchrun) until now and "
+                "have %d from here on: the rest of epoch %d is drawn anew, so that some cuts come "
+                "twice in it and others not at all. Keep the product for an exact continuation",
                 before,
                 self.share.batches_per_step,
                 self.state.epoch,
