@@ -83,12 +83,14 @@ class TrainLoader:
                 nothing is left to train on, or if more cuts than ``max_bad_share`` of the manifests
                 cannot be read.
         """
-        num_workers = self.config.num_workers
-        self.dropped = dropped = Counter[str]()
-        steps = items(self._drawing(epoch, start_step), STEPS_AHEAD if num_workers else 0)
-        replies = answers(self.dataset, _requests(steps, dropped), num_workers, self.pin)
+        self.dropped = Counter()
         found = False
-        for reply in replies:
+        for reply in answers(
+            self.dataset,
+            self._requests(epoch, start_step, self.dropped),
+            self.config.num_workers,
+            self.pin,
+        ):
             self._count(reply)
             found = True
             yield reply.batch
@@ -108,7 +110,8 @@ class TrainLoader:
         with the largest lattice, as far as these differ.
         """
         largest: list[tuple[float, int, Request]] = [(0.0, -1, Request([]))] * len(SIZES)
-        for number, parcel in enumerate(_requests(self._drawing(1), Counter())):
+        drawn = Drawing(self.sampler, self.share, self.tokenizer, epoch=1)
+        for number, parcel in enumerate(parcel for step in drawn for parcel in step.requests):
             request = parcel.open()
             sizes = [size(request.cuts) for size in SIZES]
             largest = [
@@ -119,8 +122,13 @@ class TrainLoader:
         requests = [Parcel(wanted[number]) for number in sorted(wanted)]
         return [reply.batch for reply in answers(self.dataset, requests, num_workers=0)]
 
-    def _drawing(self, epoch: int, start_step: int = 0) -> Drawing:
-        return Drawing(self.sampler, self.share, self.tokenizer, epoch, start_step)
+    def _requests(
+        self, epoch: int, start_step: int, dropped: Counter[str]
+    ) -> Iterator[Parcel[Request | Exception]]:
+        """This process's requests; ``dropped`` counts the cuts left out of the steps so far."""
+        drawing = Drawing(self.sampler, self.share, self.tokenizer, epoch, start_step)
+        steps = items(drawing, STEPS_AHEAD if self.config.num_workers else 0)
+        return _requests(steps, dropped)
 
     def _count(self, reply: Reply) -> None:
         for cut_id, reason in reply.unreadable:
@@ -166,8 +174,13 @@ def eval_batches(
         yield reply.batch
 
 
-def _requests(steps: Iterable[Drawn], dropped: Counter[str]) -> Iterator[Parcel[Request]]:
+def _requests(
+    steps: Iterable[Drawn | Exception], dropped: Counter[str]
+) -> Iterator[Parcel[Request | Exception]]:
     """The requests of steps; their counts of dropped cuts are added to ``dropped``."""
     for step in steps:
-        dropped.update(step.dropped)
-        yield from step.requests
+        if isinstance(step, Exception):
+            yield Parcel(step)
+        else:
+            dropped.update(step.dropped)
+            yield from step.requests

@@ -12,13 +12,14 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 T = TypeVar("T")
 R = TypeVar("R")
+T_co = TypeVar("T_co", covariant=True)
 
 # Errors that a user can mend. They leave a worker as they are, with their type and one line of
 # message; all others are bugs, and PyTorch puts the worker's traceback into their message.
 MENDABLE = (ValueError, OSError, MemoryError)
 
 
-class Parcel(Generic[T]):
+class Parcel(Generic[T_co]):
     """A value on its way through several processes, pickled once and unpickled once.
 
     Processes between sender and receiver pass bytes on. Within one process nothing is pickled.
@@ -27,13 +28,13 @@ class Parcel(Generic[T]):
         content: What is sent.
     """
 
-    def __init__(self, content: T) -> None:
+    def __init__(self, content: T_co) -> None:
         self._content = [content]
         self._packed = b""
 
-    def open(self) -> T:
+    def open(self) -> T_co:
         """What was sent."""
-        content: list[T] = pickle.loads(self._packed) if self._packed else self._content
+        content: list[T_co] = pickle.loads(self._packed) if self._packed else self._content
         return content[0]
 
     def __getstate__(self) -> bytes:
@@ -44,46 +45,63 @@ class Parcel(Generic[T]):
 
 
 def answers(
-    dataset: Dataset[T], requests: Iterable[Parcel[R]], num_workers: int, pin: bool = False
+    dataset: Dataset[T],
+    requests: Iterable[Parcel[R | Exception]],
+    num_workers: int,
+    pin: bool = False,
 ) -> Iterator[T]:
     """What ``dataset`` has at every request, in the order of the requests.
 
     Args:
         dataset: Is indexed with requests, by several workers side by side.
-        requests: Asked for by this process, some ahead of the answers.
+        requests: Asked for by this process, some ahead of the answers. One that is an error is
+            raised when its turn comes.
         num_workers: Processes; with 0 this one does the work, an answer at a time.
         pin: The answers' ``pin_memory`` is called, in a thread; without effect where there is no
             GPU.
     """
-    loader = DataLoader(
-        _Answers(dataset),
-        sampler=requests,
-        batch_size=None,  # a request already is a batch
-        num_workers=num_workers,
-        collate_fn=_as_it_is,
-        pin_memory=pin,
-        generator=torch.Generator(),  # else it takes its seeds from the global generator
+    results = iter(
+        DataLoader(
+            _Answers(dataset),
+            sampler=requests,
+            batch_size=None,  # a request already is a batch
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin,
+            generator=torch.Generator(),  # else it takes its seeds from the global generator
+        )
     )
-    yield from _raising(loader)
+    try:
+        for answer in results:
+            if isinstance(answer, Exception):
+                raise answer
+            yield answer
+    finally:
+        # An error's traceback would keep the workers, and those that the requests come from.
+        del results, requests
 
 
-def items(dataset: IterableDataset[T], ahead: int) -> Iterator[T]:
+def items(dataset: IterableDataset[T], ahead: int) -> Iterator[T | Exception]:
     """What ``dataset`` yields, computed by one process, which begins when this is called.
 
     Args:
         dataset: Is iterated over once.
         ahead: Items that wait at most until they are asked for; with 0 this process computes them,
             one at a time.
+
+    Returns:
+        The items. An error that a user can mend is not raised, but comes as the last of them.
     """
-    loader = DataLoader(
-        _Items(dataset),
-        batch_size=None,
-        num_workers=1 if ahead else 0,
-        prefetch_factor=ahead or None,
-        collate_fn=_as_it_is,
-        generator=torch.Generator(),
+    return iter(
+        DataLoader(
+            _Items(dataset),
+            batch_size=None,
+            num_workers=1 if ahead else 0,
+            prefetch_factor=ahead or None,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),
+        )
     )
-    return _raising(iter(loader))
 
 
 class _Answers(Dataset[T | Exception], Generic[T]):
@@ -92,9 +110,12 @@ class _Answers(Dataset[T | Exception], Generic[T]):
     def __init__(self, dataset: Dataset[T]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, request: Parcel[R]) -> T | Exception:
+    def __getitem__(self, request: Parcel[R | Exception]) -> T | Exception:
+        content = request.open()
+        if isinstance(content, Exception):
+            return content
         try:
-            return self.dataset[request.open()]
+            return self.dataset[content]
         except MENDABLE as error:
             return _to_send(error)
 
@@ -117,13 +138,6 @@ def _to_send(error: Exception) -> Exception:
     if get_worker_info() is not None:
         error.add_note("".join(traceback.format_exception(error)))
     return error
-
-
-def _raising(results: Iterable[T | Exception]) -> Iterator[T]:
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-        yield result
 
 
 def _as_it_is(item: T) -> T:
