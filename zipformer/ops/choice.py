@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from zipformer.ops.first_launch import examine
+from zipformer.ops.first_launch import Finding, examine
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,9 +107,10 @@ def probe(device: torch.device) -> str:
     if name == "triton":
         raise RuntimeError(
             f"ops backend 'triton' was asked for, but kernels do not work on {device}: "
-            f"{finding.reason}. {finding.advice}; or set ZIPFORMER_OPS=fused to do without them"
+            f"{finding.reason}. {finding.advice or 'The error above says more.'} "
+            "ZIPFORMER_OPS=fused does without them."
         ) from finding.error
-    _warn(device, finding.reason, finding.advice)
+    _warn(device, finding)
     return finding.reason
 
 
@@ -124,13 +125,13 @@ def _refuse_unless_interpreted(device: torch.device) -> None:
 
 
 @functools.cache
-def _warn(device: torch.device, reason: str, advice: str) -> None:
+def _warn(device: torch.device, finding: Finding) -> None:
     """Says it once."""
     _log.warning(
         "triton kernels do not work on %s: %s. Slower PyTorch code is used instead. %s",
         device,
-        reason,
-        advice,
+        finding.reason,
+        finding.advice or "ZIPFORMER_OPS=triton shows the whole error.",
     )
 
 

@@ -29,7 +29,7 @@ class Finding:
     """What the first launch on a device has shown."""
 
     reason: str = ""  # why kernels do not work there; empty if they do
-    advice: str = ""
+    advice: str = ""  # a sentence; empty if the reason alone must do
     error: Exception | None = None  # what was raised, with its traceback
 
 
@@ -44,7 +44,7 @@ def examine(device: torch.device) -> Finding:
         torch.OutOfMemoryError: If the device has no memory left, which says nothing of kernels.
     """
     if importlib.util.find_spec("triton") is None:
-        return Finding("triton is not installed", "Install triton, as torch for CUDA on Linux does")
+        return Finding("triton is not installed", "Install triton (torch for CUDA on Linux does).")
     try:
         with ThreadPoolExecutor(max_workers=1) as thread:
             thread.submit(_launch, device).result()
@@ -71,10 +71,10 @@ def _explained(error: Exception) -> Finding:
     """The cause in words, for the two that are usual where a GPU has just been set up."""
     said = f"{type(error).__name__}: {error}".partition("\n")[0]
     if "C compiler" in said:
-        advice = "Install gcc, or name another compiler in the environment variable CC"
+        advice = "Install gcc, or name another compiler in the environment variable CC."
         return Finding(f"no C compiler was found ({said})", advice, error)
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if isinstance(error, subprocess.CalledProcessError) and not header.exists():
-        advice = "Install the headers of this Python (python3-dev or python3-devel)"
+        advice = "Install the headers of this Python (python3-dev or python3-devel)."
         return Finding(f"the C header {header} is missing ({said})", advice, error)
-    return Finding(said, "Set ZIPFORMER_OPS=triton to see the whole error", error)
+    return Finding(said, "", error)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from triton.runtime import JITFunction
 
-from zipformer.ops import kernels
+from zipformer.ops import kernels, recursion
 from zipformer.ops.autograd import FunctionCtx
 from zipformer.ops.kernels.swoosh import _swoosh_kernel
 from zipformer.ops.swoosh import SLOPE, SwooshCtx
@@ -62,6 +62,8 @@ def lattice(
     px: Tensor, py: Tensor, boundary: Tensor, regular: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Forward-backward, one program for each utterance."""
+    if py.shape[2] > kernels.MOST_ROWS:
+        return recursion.lattice(px, py, boundary, regular)
     total, px_occupied, py_occupied = kernels.lattice(px.mT, py.mT, boundary, regular)
     return total, px_occupied.mT, py_occupied.mT
 

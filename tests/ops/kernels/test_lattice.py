@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from torch import Tensor
@@ -125,3 +127,18 @@ def test_sizes_beyond_the_tensors_read_nothing_outside(device: str) -> None:
     px, py, boundary = problem([(4, 2)], True, torch.float32, device)
     wanted = kernels.lattice(px, py, boundary)
     close(kernels.lattice(px, py, boundary + 1000), wanted, 0.0)
+
+
+def test_more_rows_than_an_old_compiler_can_do_are_left_to_the_reference(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_cuda = importlib.import_module("zipformer.ops.on_cuda")
+    px, py, boundary = problem([(6, 9), (4, 3)], True, torch.float32, device)
+    px, py = px[..., :-1].mT, py.mT
+    wanted = on_cuda.lattice(px, py, boundary, True)
+    monkeypatch.setattr(kernels, "lattice", None)
+    monkeypatch.setattr(kernels, "MOST_ROWS", 9)
+    close(on_cuda.lattice(px, py, boundary, True), wanted, 1e-6)
+    monkeypatch.setattr(kernels, "MOST_ROWS", 10)
+    with pytest.raises(TypeError):
+        on_cuda.lattice(px, py, boundary, True)

@@ -9,10 +9,11 @@ from zipformer.ops.kernels.arcs import arc_gradient_, arc_log_probs
 from zipformer.ops.kernels.balancer import balance, channel_moments
 from zipformer.ops.kernels.bias_norm import bias_norm, bias_norm_backward
 from zipformer.ops.kernels.joiner import join, unjoin
-from zipformer.ops.kernels.lattice import lattice
+from zipformer.ops.kernels.lattice import MOST_ROWS, lattice
 from zipformer.ops.kernels.swoosh import swoosh, swoosh_backward
 
 __all__ = [
+    "MOST_ROWS",
     "arc_gradient_",
     "arc_log_probs",
     "balance",

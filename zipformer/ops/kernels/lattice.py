@@ -15,12 +15,18 @@ Letters: B batch, U tokens, R = U + 1 rows, T frames, N steps.
 
 from __future__ import annotations
 
+import sys
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 _NEVER = tl.constexpr(float("-inf"))
+# Triton 3.3, which comes with torch 2.7, makes code of a gather that grows with the square of the
+# rows: 2048 take a minute to compile, 4096 gigabytes. From 3.4 on it hardly grows.
+_OLD_GATHER = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4)
+MOST_ROWS = 1024 if _OLD_GATHER else sys.maxsize  # for which `lattice` is of use
 
 
 def lattice(
