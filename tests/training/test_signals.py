@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from torch import nn
+from training.tiny_task import TinyTask, tiny_config
 
 from zipformer.checkpoint import files as checkpoint
+from zipformer.training.loop import fit
 from zipformer.training.signals import Interrupted, StopSignals
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +65,27 @@ def test_signal_to_the_whole_process_group_saves_and_exits_0(tmp_path: Path) -> 
     saved = checkpoint.newest(tmp_path)
     assert saved is not None
     assert checkpoint.load(saved)["state"]["step"] >= 8
+
+
+class WarnedTask(TinyTask):
+    """The signal comes while the model is built."""
+
+    def build_model(self) -> nn.Module:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().build_model()
+
+
+def test_a_signal_before_the_first_step_says_that_nothing_was_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(tiny_config(tmp_path), WarnedTask())
+    assert checkpoint.newest(tmp_path) is None
+    last = caplog.messages[-1]
+    assert "stopped by SIGTERM before the first step: nothing was saved" in last
+    fit(tiny_config(tmp_path, max_steps=1), TinyTask())
+    fit(tiny_config(tmp_path), WarnedTask())  # with something saved, by another start
+    assert "step 1 (epoch 1, batch 1" in caplog.messages[-1]
+    assert "stopped by SIGTERM and saved" in caplog.messages[-1]
 
 
 def test_items_end_when_a_stop_is_asked_for() -> None:

@@ -239,11 +239,11 @@ class _Loop:
             logger.info("%s: finished. To go on, raise %s", state.position, limit)
             return
         received = self.stop.received
-        logger.info(
-            "%s: stopped by %s and saved; the same command goes on from here",
-            state.position,
-            "a signal to another process" if received is None else received.name,
-        )
+        who = "a signal to another process" if received is None else received.name
+        saved = "and saved; the same command goes on from here"
+        if state.step == 0:
+            saved = "before the first step: nothing was saved, the same command begins anew"
+        logger.info("%s: stopped by %s %s", state.position, who, saved)
 
 
 @contextmanager
