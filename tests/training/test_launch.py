@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -132,11 +134,28 @@ def test_a_toml_may_say_auto_or_a_number(tmp_path: Path) -> None:
 
 
 def test_a_signal_to_the_first_process_stops_all_and_saves(tmp_path: Path) -> None:
-    done = run(COMMAND, str(tmp_path), "wait")
+    done = run(COMMAND, str(tmp_path), "warn")
     assert done.returncode == 0, done.stderr
     assert "stopped by SIGTERM and saved" in done.stderr
     assert checkpoint.steps_in(tmp_path)[-1] in (9, 10)
     assert done.stderr.count("training in") == 1  # the others are silent
+
+
+def test_a_killed_process_ends_the_run_and_is_named_in_one_line(tmp_path: Path) -> None:
+    done = run(COMMAND, str(tmp_path), "kill")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "process 1 (pid " in line and f"ended by {signal.SIGKILL.name}" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_the_last_words_of_a_process_that_fails_are_said(tmp_path: Path) -> None:
+    done = run(COMMAND, str(tmp_path), "fail")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert re.search(r"process 1 \(pid .* failed: KeyError: 'no such thing'", line), line
+    assert "Traceback" not in done.stderr
+    assert "in loss\n    raise KeyError" in (tmp_path / "log-1.txt").read_text()  # where it was
 
 
 def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:

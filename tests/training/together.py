@@ -20,6 +20,7 @@ from zipformer.config import RunConfig
 from zipformer.data.batch import Batch, collate
 from zipformer.data.sampler import Share
 from zipformer.model import AsrModel
+from zipformer.training import heartbeat, lost
 from zipformer.training.asr import AsrTask
 from zipformer.training.distributed import Processes
 from zipformer.training.loop import fit
@@ -31,6 +32,22 @@ def run_together(function: Callable[..., None], world_size: int, *args: Any) -> 
     mp.start_processes(
         _enter, (function, world_size, _free_port(), args), world_size, start_method="spawn"
     )
+
+
+def run_unwatched(function: Callable[..., None], *args: Any) -> list[int | None]:
+    """The same in two processes that nobody ends when one dies: the exit status of each.
+
+    The second is ended when the first has ended; None if the first does not within a minute.
+    """
+    inner = (function, 2, _free_port(), args)
+    started = mp.start_processes(_enter, inner, 2, join=False, start_method="spawn")
+    for process, seconds in zip(started.processes, (60, 5), strict=True):
+        process.join(seconds)
+    found = [process.exitcode for process in started.processes]
+    for process in started.processes:
+        process.kill()
+        process.join()
+    return found
 
 
 def _enter(rank: int, function: Callable[..., None], size: int, port: int, args: Any) -> None:
@@ -73,8 +90,8 @@ class RankTask(TinyTask):
     """Something happens at step 9 in process 1 alone.
 
     Args:
-        how: ``kill`` ends it as the system does when memory runs out, ``fail`` raises; ``wait``
-            sends SIGTERM to process 0, whose parent it is.
+        how: ``kill`` ends it as the system does when memory runs out, ``stop`` stops it, ``fail``
+            raises; ``warn`` sends SIGTERM to its parent.
     """
 
     def __init__(self, how: str, **task: Any) -> None:
@@ -89,11 +106,25 @@ class RankTask(TinyTask):
         if self.rank == 1 and step.step == 9:
             if self.how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-            if self.how == "wait":
+            if self.how == "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if self.how == "warn":
                 os.kill(os.getppid(), signal.SIGTERM)
             if self.how == "fail":
                 raise KeyError("no such thing")
         return super().loss(model, batch, step)
+
+
+def fit_and_die(exp_dir: Path, how: str) -> None:
+    """``fit`` with a ``RankTask``, and little patience."""
+    hurry()
+    fit(tiny_config(exp_dir), RankTask(how, pause=0.02))
+
+
+def hurry() -> None:
+    """Processes that are silent for 4 seconds count as gone, not 40."""
+    heartbeat.INTERVAL, heartbeat.SILENCE, heartbeat.SILENCE_AFTER_FAILURE = 0.5, 4.0, 1.5
+    lost.GRACE = 2.0
 
 
 class StoppedTask(TinyTask):

@@ -68,6 +68,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
+def log_name(rank: int) -> str:
+    """The file in a run's folder that a process writes."""
+    return f"log-{rank}.txt" if rank else "log.txt"
+
+
 @contextmanager
 def logging_to(exp_dir: Path, rank: int = 0) -> Iterator[Console]:
     """Sends everything that the package logs to the terminal and to ``exp_dir/log.txt``.
@@ -77,8 +82,7 @@ def logging_to(exp_dir: Path, rank: int = 0) -> Iterator[Console]:
     """
     package = logging.getLogger("zipformer")
     console = Console()
-    name = f"log-{rank}.txt" if rank else "log.txt"
-    file = logging.FileHandler(exp_dir / name, encoding="utf-8", delay=rank > 0)
+    file = logging.FileHandler(exp_dir / log_name(rank), encoding="utf-8", delay=rank > 0)
     file.setFormatter(logging.Formatter(FORMAT))
     handlers: list[logging.Handler] = [file] if rank else [console, file]
     level = package.level

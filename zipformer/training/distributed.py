@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from zipformer.data.sampler import Share
+from zipformer.training.heartbeat import Heartbeat
 
 T = TypeVar("T")
 
@@ -79,6 +80,10 @@ class Processes:
 
         Args:
             device: Of this process: gradients travel by NCCL from CUDA devices, else by gloo.
+
+        Raises:
+            ProcessLostError: If a collective fails because another process is gone, naming that. A
+                process that hangs in a collective ends (see ``Heartbeat``).
         """
         if self.world_size == 1:
             yield
@@ -86,15 +91,18 @@ class Processes:
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
+        store = self._store()
+        heartbeat = Heartbeat(self._store(), self.rank, self.world_size)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_cuda else "gloo",
-            store=self._store(),
+            store=store,
             rank=self.rank,
             world_size=self.world_size,
             timeout=TIMEOUT,
         )
         try:
-            yield
+            with heartbeat:
+                yield
         finally:
             dist.destroy_process_group()
 

@@ -23,6 +23,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from zipformer.config import RunConfig, TrainConfig
+from zipformer.training.console import log_name
 from zipformer.training.distributed import LOCALHOST, Processes
 from zipformer.training.loop import fit
 from zipformer.training.lost import ProcessLostError, end_unless
@@ -119,9 +120,12 @@ def _others(
         raise ProcessLostError(watch.killed or str(error)) from None
     finally:
         watch.main_left.set()
+        watch.join(min(patience, 1.0))
+        for process in started.processes:
+            process.terminate()  # ends a validation; does nothing to one that has ended
         watch.join(patience)
         for process in started.processes:
-            process.kill()  # does nothing to one that has ended
+            process.kill()
 
 
 class _Watch(threading.Thread):
@@ -151,7 +155,8 @@ class _Watch(threading.Thread):
                 if status < 0:
                     self.killed = self.killed or f"{name} was ended by {_signal(-status)}"
                 if status:
-                    end_unless(self.main_left, self.killed or f"{name} failed: see log-{rank}.txt")
+                    why = self.killed or f"{name} failed ({log_name(rank)} may have more)"
+                    end_unless(self.main_left, why)
 
 
 def _signal(number: int) -> str:

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds in which the main thread may leave by itself, with an error of its own, once another
 # process is known to be gone. It cannot if it hangs in a collective, which nothing interrupts.
-GRACE = 10.0
+GRACE = 15.0
 
 
 class ProcessLostError(RuntimeError):
