@@ -63,6 +63,8 @@ def test_the_shares_of_all_processes_are_the_slices_of_the_whole(
 ) -> None:
     whole, dropped = drawn(mixed, tokenizer, Share(accumulate=world_size * accumulate))
     assert len(whole) > 2
+    seeds = [request[1] for step in whole for request in step]
+    assert len(set(seeds)) == len(seeds)
     for rank in range(world_size):
         share = Share(rank, world_size, accumulate)
         part, also_dropped = drawn(mixed, tokenizer, share)
@@ -170,12 +172,18 @@ def test_a_reply_in_pinned_memory_keeps_what_it_reports(
     assert reply.unreadable == [("cut", "why")]
 
 
-def test_after_an_error_no_worker_is_left(tmp_path: Path, tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize(
+    ("good", "broken", "message"),
+    [(38, 2, "more than data.max_bad_share"), (0, 40, "no cut of a whole batch can be read")],
+)
+def test_after_an_error_no_worker_is_left(
+    tmp_path: Path, tokenizer: Tokenizer, good: int, broken: int, message: str
+) -> None:
     """Neither of those that read nor of those that draw, though somebody keeps the error."""
     before = set(multiprocessing.active_children())
-    manifest = broken_corpus(tmp_path, good=18, broken=2)
+    manifest = broken_corpus(tmp_path, good, broken)
     config = config_for(manifest, max_bad_share=0.0, num_workers=1)
-    with pytest.raises(ValueError, match="cannot be read") as kept:
+    with pytest.raises(ValueError, match=message) as kept:
         list(TrainLoader(config, tokenizer, 5).epoch(1))
     assert kept.value.__traceback__ is not None
     assert set(multiprocessing.active_children()) == before
