@@ -20,6 +20,7 @@ from zipformer.ops.memory import keep_freed_memory
 from zipformer.training.asr import AsrTask
 from zipformer.training.console import Console, logging_to
 from zipformer.training.distributed import Processes
+from zipformer.training.gpus import check_gpus, tell_of_idle_gpus
 from zipformer.training.metrics import (
     format_train,
     format_valid,
@@ -62,6 +63,7 @@ def fit(config: RunConfig, task: Task | None = None, processes: Processes | None
     """
     settings = config.train
     processes = processes or Processes.from_environment()
+    check_gpus(settings.device, processes)
     precision = Precision(settings.device, settings.precision, processes.local_rank)
     keep_freed_memory()
     settings.exp_dir.mkdir(parents=True, exist_ok=True)
@@ -70,6 +72,7 @@ def fit(config: RunConfig, task: Task | None = None, processes: Processes | None
         stack.enter_context(processes.connected(precision.device))  # a signal ends the wait for it
         stop = stack.enter_context(StopSignals())
         logger.info("training in %s on %s, %s", settings.exp_dir, precision.device, precision.name)
+        tell_of_idle_gpus(precision.device, processes)
         if processes.world_size > 1:
             threads = torch.get_num_threads()
             logger.info("%d processes, threads in each: %d", processes.world_size, threads)
