@@ -26,6 +26,7 @@ VERBS = [
     "serve",
     "latency",
     "loadtest",
+    "check-gpu",
 ]
 OWN_FIRST_LINE = "One Zipformer speech recognizer that streams and works offline from the same"
 
@@ -61,7 +62,7 @@ def run_verb(verb: str, argv: Sequence[str], prog: str) -> None:
     from zipformer.commands.errors import one_line_errors  # not before find_package
 
     with one_line_errors():
-        importlib.import_module(f"zipformer.commands.{verb}").main(argv, prog)
+        importlib.import_module(f"zipformer.commands.{_module(verb)}").main(argv, prog)
 
 
 def find_package() -> Path:
@@ -85,7 +86,8 @@ def find_package() -> Path:
 def overview(package: Path) -> str:
     """The help of ``zipformer``: one line for each verb, the first of its module's docstring."""
     width = max(len(verb) for verb in VERBS)
-    lines = [f"  {v:{width}}  {first_line(package / 'commands' / f'{v}.py')}" for v in VERBS]
+    modules = [package / "commands" / f"{_module(verb)}.py" for verb in VERBS]
+    lines = [f"  {v:{width}}  {first_line(m)}" for v, m in zip(VERBS, modules, strict=True)]
     return "\n".join(
         [
             "usage: zipformer VERB ...",
@@ -97,6 +99,11 @@ def overview(package: Path) -> str:
             "zipformer VERB --help lists what a verb can do.",
         ]
     )
+
+
+def _module(verb: str) -> str:
+    """The name of the module in ``zipformer.commands``."""
+    return verb.replace("-", "_")
 
 
 def first_line(path: Path) -> str:

@@ -23,7 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what is marked as long, unless --full asks for it."""
+    """Leaves out what is marked as long, unless --full asks for it, and skips what has no GPU."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]

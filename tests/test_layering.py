@@ -17,6 +17,7 @@ FLOORS = [
     "zipformer",  # the face of the package
     "zipformer.__main__",
     "zipformer.commands",
+    "zipformer.diagnosis",
     "zipformer.report",
     "zipformer.export",
     "zipformer.serving",
@@ -38,6 +39,7 @@ FLOORS = [
     "zipformer.ops",
     "zipformer.ops.kernels",
     "zipformer.masks",
+    "zipformer.waits",
     "zipformer.context",
     "zipformer.files",
 ]

@@ -40,6 +40,7 @@ def test_options_of_before_are_still_there(call: Caller, tmp_path: Path, verb: s
         ("serve", "--idletimeout", "--idle-timeout"),
         ("latency", "--contxts", "--contexts"),
         ("loadtest", "--concurency", "--concurrency"),
+        ("check-gpu", "--larget", "--largest"),
     ],
 )
 def test_an_unknown_option_of_any_verb_names_the_nearest(

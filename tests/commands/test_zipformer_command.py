@@ -44,10 +44,10 @@ def test_help_lists_every_verb_with_the_first_line_of_its_module(
 ) -> None:
     zipformer_cli.main(["--help"])
     printed = capsys.readouterr().out
-    listed = re.findall(r"^  ([a-z]+) +([A-Z].*\.)$", printed, re.M)
+    listed = re.findall(r"^  ([a-z-]+) +([A-Z].*\.)$", printed, re.M)
     assert [verb for verb, _ in listed] == zipformer_cli.VERBS
     for verb, line in listed:
-        text = (ROOT / "zipformer" / "commands" / f"{verb}.py").read_text()
+        text = (ROOT / "zipformer" / "commands" / f"{verb.replace('-', '_')}.py").read_text()
         assert text.startswith(f'"""{line}\n')
 
 

@@ -86,7 +86,7 @@ class Page:
             words = re.sub(r"\s#.*", "", line).split()
             for i, word in enumerate(words):
                 program = word if PROGRAM.match(word) else ""
-                if i == 0 and word == "zipformer" and words[1:] and words[1].isalpha():
+                if i == 0 and word == "zipformer" and words[1:] and words[1][0].isalpha():
                     program = f"zipformer {words[1]}"
                 found = [m[1] for w in words[i + 1 :] if (m := OPTION.match(w))]
                 if program and found:

@@ -169,8 +169,9 @@ def test_options_in_sentences_exist(page: Page) -> None:
 def options_of(program: str, folder: Path) -> set[str]:
     """The options that a program has; ``prepare.sh`` alone is the one of the page's folder."""
     name = Path(program).name
-    if program.startswith("zipformer ") or name.removesuffix(".py") in VERBS:
-        return options_of_verb(name.removesuffix(".py").removeprefix("zipformer "))
+    verb = name.removesuffix(".py").removeprefix("zipformer ").replace("_", "-")
+    if program.startswith("zipformer ") or verb in VERBS:
+        return options_of_verb(verb)
     if name == "demo.sh":
         return options_of_verb("train")
     if name == "test.sh":
