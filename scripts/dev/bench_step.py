@@ -2,6 +2,7 @@
 """How long a training step of frontend, encoder and optimizer takes, and how long inference.
 
     python scripts/dev/bench_step.py [--json] [--quick] [--device cuda --precision bf16]
+    python scripts/dev/bench_step.py --count [--json]      (see count_step.py, which does it)
 
 Regularizers are on, schedules at 20000 reference batches, context 32/128/0, features random, the
 loss a sum. ``unit`` is one matrix product on the same device (see ``measure.py``).
@@ -10,6 +11,7 @@ loss a sum. ``unit`` is one matrix product on the same device (see ``measure.py`
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +47,14 @@ def main() -> None:
     parser = measure.options(__doc__ or "")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--right-mode", default="masked", choices=("masked", "windowed"))
+    parser.add_argument(
+        "--count", action="store_true", help="kernels, memory and waits of M, 600 s, bf16; no GPU"
+    )
     given = parser.parse_args()
+    if given.count:  # in a process of its own: it has to be there before torch
+        counting = Path(__file__).with_name("count_step.py")
+        command = [sys.executable, str(counting), *(["--json"] if given.json else [])]
+        sys.exit(subprocess.run(command, check=False).returncode)
     keep_freed_memory()
     bench = measure.start(given)
     precision = Precision("cuda" if given.device.type == "cuda" else "cpu", given.precision)

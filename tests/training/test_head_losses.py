@@ -12,19 +12,20 @@ from torch import Tensor
 from training.tiny_corpus import ENCODER, MODEL, VOCAB_SIZE
 
 from zipformer.config import LossConfig, ModelConfig
+from zipformer.data.batch import Batch, pad_tokens
 from zipformer.losses import ctc_loss, transducer_losses
 from zipformer.model import AsrModel
 from zipformer.nn.schedule import set_progress
 from zipformer.training.methods.head_losses import (
     head_losses,
     make_targets,
-    pad_tokens,
     transducer_weights,
 )
 
-CPU = torch.device("cpu")
 IDS = [[5, 6, 7], [8, 9, 10, 9], []]
 LENGTHS = torch.tensor([20, 17, 3])
+FRAMES = torch.tensor([86, 74, 18])  # of the features, which make so many output frames
+BATCH = Batch(torch.zeros(3, 86, 80), FRAMES, IDS, [""] * 3, ["a", "b", "c"], 1.78)
 WIDTH = ENCODER.output_dim
 AED = replace(
     MODEL, attention_decoder=True, aed_layers=1, aed_dim=8, aed_heads=2, aed_feedforward_dim=12
@@ -43,7 +44,7 @@ def encoded() -> Tensor:
 
 
 def losses_of(model: AsrModel, settings: LossConfig, step: int = 2) -> Any:
-    targets = make_targets(model, IDS, CPU)
+    targets = make_targets(model, BATCH)
     return head_losses(model, encoded(), LENGTHS, targets, settings, step)
 
 
@@ -73,7 +74,7 @@ def written_out(
     warm = min(step / settings.warm_steps, 1.0)
     loss = (1.0 + warm * (settings.simple_scale - 1.0)) * simple + (0.1 + warm * 0.9) * pruned
     if model.ctc_output is not None and settings.ctc_scale > 0:
-        parts["ctc"] = ctc_loss(model.ctc_output(encoder_out), LENGTHS, IDS)
+        parts["ctc"] = ctc_loss(model.ctc_output(encoder_out), [20, 17, 3], tokens, [3, 4, 0])
         loss = loss + settings.ctc_scale * parts["ctc"]
     return loss, parts
 
@@ -89,7 +90,7 @@ def test_transducer_and_ctc_are_put_together_bit_for_bit_as_by_hand(
         model, x = model_of(MODEL).train(), encoded()
         torch.manual_seed(1)  # dropout and balancers
         if compute is head_losses:
-            targets = make_targets(model, IDS, CPU)
+            targets = make_targets(model, BATCH)
             loss, parts = head_losses(model, x, LENGTHS, targets, settings, step)
         else:
             loss, parts = written_out(model, x, settings, step)
@@ -145,7 +146,7 @@ def test_the_attention_decoder_learns_tokens_and_their_end_with_smoothed_labels(
 
 def test_asking_twice_with_the_same_targets_gives_the_same() -> None:
     model, x = model_of(AED).eval(), encoded()
-    targets = make_targets(model, IDS, CPU)
+    targets = make_targets(model, BATCH)
     other = head_losses(model, 2.0 * x, LENGTHS, targets, ALL, 2)[0]
     first, second = (head_losses(model, x, LENGTHS, targets, ALL, 2)[0] for _ in range(2))
     assert torch.equal(first, second) and not torch.equal(first, other)
@@ -173,7 +174,7 @@ def test_pruned_loss_takes_over_from_the_simple_one() -> None:
 
 
 def test_padded_tokens_keep_their_ids_and_lengths() -> None:
-    padded, lengths = pad_tokens([[3, 4], [], [5, 6, 7]], 0, CPU)
+    padded, lengths = pad_tokens([[3, 4], [], [5, 6, 7]])
     assert padded.tolist() == [[3, 4, 0], [0, 0, 0], [5, 6, 7]]
     assert lengths.tolist() == [2, 0, 3]
-    assert pad_tokens([[]], 0, CPU)[0].shape == (1, 0)
+    assert pad_tokens([[]])[0].shape == (1, 0)

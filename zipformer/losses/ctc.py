@@ -8,13 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zipformer import waits
 from zipformer.losses.checks import Reduction, at_least_float, reduce
 
 
 def ctc_loss(
     log_probs: Tensor,
-    lengths: Tensor,
-    tokens: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    tokens: Tensor,
+    token_lens: Sequence[int],
     blank: int = 0,
     reduction: Reduction = "sum",
 ) -> Tensor:
@@ -26,8 +28,9 @@ def ctc_loss(
 
     Args:
         log_probs: (B, T, V), normalised.
-        lengths: (B,) valid frames.
-        tokens: Token ids of each utterance, B lists.
+        lengths: B valid frames, as plain numbers: torch's loss plans by them on the CPU.
+        tokens: (B, U) int64 on the device of ``log_probs``; padding may hold anything.
+        token_lens: B valid tokens, as plain numbers.
         blank: Id of the blank.
         reduction: ``none``, ``sum`` or ``mean`` over the batch.
 
@@ -37,24 +40,27 @@ def ctc_loss(
     Raises:
         ValueError: If shapes do not fit together.
     """
-    if log_probs.ndim != 3 or not log_probs.shape[0] == len(lengths) == len(tokens):
+    batch = log_probs.shape[0]
+    if log_probs.ndim != 3 or tokens.ndim != 2:
+        batch = -1
+    if not batch == len(tokens) == len(lengths) == len(token_lens):
         raise ValueError(
-            f"log_probs must be (B, T, V), lengths (B,) and tokens B lists, got "
-            f"{tuple(log_probs.shape)}, {tuple(lengths.shape)} and {len(tokens)} lists"
+            f"log_probs must be (B, T, V), tokens (B, U) and both lengths B numbers, got "
+            f"{tuple(log_probs.shape)}, {tuple(tokens.shape)}, {len(lengths)} and {len(token_lens)}"
         )
     log_probs = at_least_float(log_probs)
-    if log_probs.shape[0] == 0:
+    if batch == 0:
         return reduce(log_probs.sum(dim=(1, 2)), reduction)
-    targets = torch.tensor([i for ids in tokens for i in ids], dtype=torch.long)
-    loss = F.ctc_loss(
-        log_probs.transpose(0, 1),
-        targets.to(log_probs.device),
-        lengths.cpu(),
-        torch.tensor([len(ids) for ids in tokens]),
-        blank=blank,
-        reduction="none",
-        zero_infinity=True,
-    )
+    with waits.expected():  # on CUDA torch copies the lengths to the device, and waits for that
+        loss = torch.ctc_loss(
+            log_probs.transpose(0, 1),
+            tokens,
+            list(lengths),
+            list(token_lens),
+            blank,
+            reduction=0,  # none
+            zero_infinity=True,
+        )
     return reduce(loss, reduction)
 
 

@@ -159,9 +159,8 @@ def _three_way(logits: Tensor, next_token: Tensor, blank: int) -> Tensor:
     rest = logits.scatter(-1, both, nothing).logsumexp(dim=-1, keepdim=True)
     three = torch.cat([logits.gather(-1, both), rest], dim=-1)
     # Behind the last token there is no next one: it stands for the blank there, and counts once.
-    last = (next_token == blank).unsqueeze(-1) & torch.tensor(
-        [True, False, False], device=logits.device
-    )
+    first = torch.arange(3, device=logits.device) == 0
+    last = (next_token == blank).unsqueeze(-1) & first
     return three.masked_fill(last, -torch.inf).log_softmax(dim=-1)
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from zipformer import ops
+from zipformer import ops, waits
 from zipformer.nn.gradients import chance
 from zipformer.nn.schedule import ScheduledFloat, scheduled
 
@@ -188,7 +188,10 @@ def settle_whitening(model: nn.Module) -> None:
     looked = {m: m.acted for m in model.modules() if isinstance(m, Whiten) and m.acted is not None}
     if not looked:
         return
-    for module, acted in zip(looked, torch.stack(list(looked.values())).tolist(), strict=True):
+    acted_together = torch.stack(list(looked.values()))
+    with waits.expected():
+        answers = acted_together.tolist()
+    for module, acted in zip(looked, answers, strict=True):
         module.prob = module.max_prob if acted else module.min_prob
         module.acted = None
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
+from zipformer import waits
+
 BLOCK = 500_000  # elements that are updated together on a CPU
 FIRST_THRESHOLDS = (10, 20, 40)  # steps of the first estimates, before a whole period is over
 
@@ -139,13 +141,11 @@ class ScaledAdam(Optimizer):
         step, period = group["step"], group["clipping_update_period"]
         if group["clipping_scale"] is None:
             return 1.0
-        one = group["scalar_lr_scale"]
-        sizes = [
-            g.new_tensor(one) if p.numel() == 1 else self.state[p]["param_rms"]
-            for p, g in zip(params, grads, strict=True)
-        ]
+        of_scalars = grads[0].new_full((), group["scalar_lr_scale"])
+        sizes = [of_scalars if p.numel() == 1 else self.state[p]["param_rms"] for p in params]
         norms = torch.stack(torch._foreach_norm(grads)) * torch.stack(sizes)
-        norm = norms.norm().item()
+        with waits.expected():
+            norm = norms.norm().item()
         if step > 0:  # the gradients of fresh weights say little about those to come
             group["norms"] = [*group["norms"], norm][-period:]
             if step % period == 0 or step in FIRST_THRESHOLDS:

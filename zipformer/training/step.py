@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from zipformer import waits
 from zipformer.data.sampler import Share
 from zipformer.nn.regularizers import settle_whitening
 from zipformer.training.distributed import Processes
@@ -116,9 +117,11 @@ class Updater:
         scaler.unscale_(self.optimizer)
         # An infinite limit clips nothing: this only measures.
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), float("inf"))
-        # Both are looked at once, after the backward pass: one wait for the device a step.
+        # Both are looked at once, after the backward pass: one wait for the device.
         loss_is_finite = torch.isfinite(info["loss"])
-        finite = bool((loss_is_finite & torch.isfinite(grad_norm)).item())
+        all_is_finite = loss_is_finite & torch.isfinite(grad_norm)
+        with waits.expected():
+            finite = bool(all_is_finite.item())
         (trouble,) = self.processes.any(not finite)
         if not trouble:
             self.optimizer.step()

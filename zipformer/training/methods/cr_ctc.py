@@ -23,7 +23,7 @@ class CrCtc(Method):
         )
         lengths = lengths[: len(batch.feature_lens)]
         heads = model.heads_at(step.context)
-        targets = make_targets(heads, batch.tokens, out.device)
+        targets = make_targets(heads, batch)
         views = zip(("first", "second"), out.chunk(2), strict=True)
         encodings = [Encoding(name, 0.5, heads, view, targets) for name, view in views]
         distance = ctc_distance(encodings, lengths)

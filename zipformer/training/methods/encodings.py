@@ -66,7 +66,7 @@ def encode_twice(
         if encodings and heads is encodings[0].heads:
             targets = encodings[0].targets
         else:
-            targets = make_targets(heads, batch.tokens, out.device)
+            targets = make_targets(heads, batch)
         encodings.append(Encoding(name, weight, heads, out, targets))
     return encodings, lengths
 

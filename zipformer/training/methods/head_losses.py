@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zipformer.config import LossConfig
+from zipformer.context import output_frames
+from zipformer.data.batch import Batch
+from zipformer.data.tokenizer import BLANK_ID
 from zipformer.heads.attention_decoder import with_end
 from zipformer.losses import Emission, attention_loss, ctc_loss
 from zipformer.losses.transducer import SharedLattice, shared_transducer_losses
@@ -27,17 +29,19 @@ class Targets:
     """What is to be heard in a batch; it does not depend on the encoder.
 
     Args:
-        ids: Token ids of each utterance.
-        tokens: (B, U) int64, the same padded with blanks.
+        tokens: (B, U) int64, padded with blanks.
         lengths: (B,) int64, tokens of each.
         predictor_out: (B, U + 1, P), the predictor's output for a blank and the tokens; None
             without a transducer.
+        frame_counts: Output frames of each utterance, as plain numbers.
+        token_counts: ``lengths`` as plain numbers.
     """
 
-    ids: Sequence[list[int]]
     tokens: Tensor
     lengths: Tensor
     predictor_out: Tensor | None
+    frame_counts: Sequence[int]
+    token_counts: Sequence[int]
 
 
 @dataclass
@@ -55,22 +59,20 @@ class Computed:
     decoder_states: Tensor | None = None
 
 
-def make_targets(
-    heads: Heads, ids: Sequence[list[int]], device: torch.device, blank: int = 0
-) -> Targets:
+def make_targets(heads: Heads, batch: Batch) -> Targets:
     """Transcripts as tensors, and what the predictor makes of them.
 
     Args:
         heads: Whose predictor.
-        ids: Token ids of each utterance.
-        device: Of the model.
-        blank: Id of the blank, which starts a transcript.
+        batch: On the device of the model.
     """
-    tokens, lengths = pad_tokens(ids, blank, device)
-    predicted = None
+    tokens, predicted = batch.padded_tokens, None
     if heads.predictor is not None:
-        predicted = heads.predictor(F.pad(tokens, (1, 0), value=blank))  # (B, U) -> (B, U + 1, P)
-    return Targets(ids, tokens, lengths, predicted)
+        predicted = heads.predictor(
+            F.pad(tokens, (1, 0), value=BLANK_ID)
+        )  # (B, U) -> (B, U + 1, P)
+    frames = [output_frames(n) for n in batch.frames]
+    return Targets(tokens, batch.token_lens, predicted, frames, [len(ids) for ids in batch.tokens])
 
 
 def head_losses(
@@ -118,7 +120,9 @@ def head_losses(
         log_probs = computed.log_probs
         if log_probs is None:
             log_probs = heads.ctc_output(encoder_out)  # (B, T, V)
-        parts["ctc"] = ctc_loss(log_probs, lengths, targets.ids)
+        parts["ctc"] = ctc_loss(
+            log_probs, targets.frame_counts, targets.tokens, targets.token_counts
+        )
     if heads.attention_decoder is not None and settings.aed_scale > 0:
         decoder, states = heads.attention_decoder, computed.decoder_states
         if states is None:
@@ -143,21 +147,6 @@ def transducer_weights(settings: LossConfig, step: int) -> tuple[float, float]:
 def warmth(settings: LossConfig, step: int) -> float:
     """How far ``loss.warm_steps`` have passed, from 0 to 1."""
     return min(step / settings.warm_steps, 1.0) if settings.warm_steps > 0 else 1.0
-
-
-def pad_tokens(
-    ids: Sequence[list[int]], padding: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Token ids as one tensor.
-
-    Returns:
-        (B, U) int64, filled up with ``padding``, and the lengths (B,) int64.
-    """
-    lengths = torch.tensor([len(row) for row in ids])
-    padded = torch.full((len(ids), max(map(len, ids), default=0)), padding)
-    for row, found in zip(padded, ids, strict=True):
-        row[: len(found)] = torch.tensor(found, dtype=torch.int64)
-    return padded.to(device), lengths.to(device)
 
 
 def shared_lattice(

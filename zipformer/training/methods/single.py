@@ -17,6 +17,6 @@ class Single(Method):
             batch.features, batch.feature_lens, step.context, step.right_mode
         )
         heads = model.heads_at(step.context)
-        targets = make_targets(heads, batch.tokens, out.device)
+        targets = make_targets(heads, batch)
         loss, parts = head_losses(heads, out, lengths, targets, self.loss_settings, step.step)
         return StepLoss(loss, parts, lengths.sum())
