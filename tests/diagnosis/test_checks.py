@@ -11,9 +11,9 @@ import torch
 
 from zipformer import ops
 from zipformer.data.tokenizer import Tokenizer
-from zipformer.diagnosis import machine, operations, speech, steps
+from zipformer.diagnosis import largest, machine, operations, speech, steps, waiting
 from zipformer.diagnosis.check import Setting, Skip
-from zipformer.diagnosis.steps import DrawsOfTheCpu, check_step
+from zipformer.diagnosis.steps import DrawsOfTheCpu, Trainer, check_step
 from zipformer.diagnosis.tiny_runs import distance, judge
 from zipformer.diagnosis.waiting import waiting_lines
 
@@ -86,6 +86,44 @@ def test_every_line_that_waits_is_named_once(monkeypatch: pytest.MonkeyPatch) ->
     found = waiting_lines(Waiting(), None)  # type: ignore[arg-type]
     assert found == ["/elsewhere/torch.py:9", "training/step.py:7"]
     assert modes == ["warn", "default"]
+
+
+def test_waits_are_looked_for_by_warnings_and_by_errors(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    monkeypatch.setattr(waiting, "spread", lambda seconds, longest: [1.0, 0.8])
+    monkeypatch.setattr(
+        waiting,
+        "Trainer",
+        lambda folder, device, format, size: Trainer(folder, "cpu", format, speech.TINY),
+    )
+    found = waiting.check_waits(setting)
+    assert found.note == "no wait beside the marked ones, in bf16 and fp16"
+    assert modes == ["warn", "default", "error", "default"] * 2
+
+
+def test_the_largest_batch_is_found_by_doubling_and_halving(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+
+    def fits(trainer: object, seconds: float) -> bool:
+        tried.append(seconds)
+        return seconds < 1300.0
+
+    monkeypatch.setattr(largest, "_fits", fits)
+    monkeypatch.setattr(
+        largest,
+        "Trainer",
+        lambda folder, device, format, size, menus: Trainer(folder, "cpu", format, speech.TINY),
+    )
+    assert largest.check_largest(setting, "S").note == "data.max_duration up to 1200, in fp32"
+    assert tried == [200.0, 400.0, 800.0, 1600.0, 1200.0, 1400.0, 1300.0]
+    monkeypatch.setattr(largest, "_fits", lambda trainer, seconds: False)
+    with pytest.raises(RuntimeError, match="200 s does not fit"):
+        largest.check_largest(setting, "S")
 
 
 def test_runs_that_should_be_one_are_measured_by_their_way() -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from torch.distributed import is_nccl_available
 
 from zipformer import ops
 from zipformer.checkpoint.provenance import git_commit
@@ -33,7 +34,8 @@ def versions(setting: Setting) -> Found:
     facts["backend of operations"] = ops.backend()
     facts["CPU threads"] = str(torch.get_num_threads())
     if setting.device == "cuda":
-        facts["NCCL"] = ".".join(map(str, torch.cuda.nccl.version()))
+        nccl = torch.cuda.nccl.version() if is_nccl_available() else ("none",)
+        facts["NCCL"] = ".".join(map(str, nccl))
         facts["driver"] = _driver()
     return Found(f"torch {facts['torch']}, CUDA {facts['CUDA of torch']}", facts)
 

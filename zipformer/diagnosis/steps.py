@@ -111,6 +111,8 @@ def _take(folder: Path, device: Literal["cpu", "cuda"], format: Format, small: b
     trainer.optimizer.register_step_pre_hook(keep)
     with exact_float32(), DrawsOfTheCpu():
         result = trainer.step(batch)
+    if not result.updated:
+        raise ArithmeticError(f"the step in {format} changed nothing: {result.why}")
     info = result.info
     return Step((info["loss"] / info["frames"]).item(), torch.cat(gradients))
 
@@ -163,13 +165,7 @@ class Trainer:
         return drawn.to(self.precision.device)
 
     def step(self, batch: Batch) -> StepResult:
-        """Takes the next step.
-
-        Raises:
-            ArithmeticError: If it did not change the model.
-        """
+        """Takes the next step; in float16 the first ones may only lower the scale of the loss."""
         result = self.update([batch], self.number)
         self.number += 1
-        if not result.updated:
-            raise ArithmeticError(f"step {self.number} changed nothing: {result.why}")
         return result
