@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from kaldialign import edit_distance
 from torch import Tensor, nn
 
@@ -50,7 +51,10 @@ class AsrTask:
 
     def build_loader(self, share: Share) -> TrainLoader:
         """Batches from ``data.train``."""
-        return TrainLoader(self.config.data, self.tokenizer, self.config.train.seed, share)
+        for_a_gpu = self.config.train.device != "cpu" and torch.cuda.is_available()
+        return TrainLoader(
+            self.config.data, self.tokenizer, self.config.train.seed, share, pin=for_a_gpu
+        )
 
     def epoch_seconds(self) -> float:
         """Audio in the training manifests."""

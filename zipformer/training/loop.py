@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from zipformer import ops
 from zipformer.config import RunConfig
 from zipformer.nn.regularizers import regularizer_activity
 from zipformer.nn.schedule import set_progress
@@ -71,7 +72,9 @@ def fit(config: RunConfig, task: Task | None = None, processes: Processes | None
         console = stack.enter_context(logging_to(settings.exp_dir, processes.rank))
         stack.enter_context(processes.connected(precision.device))  # a signal ends the wait for it
         stop = stack.enter_context(StopSignals())
-        logger.info("training in %s on %s, %s", settings.exp_dir, precision.device, precision.name)
+        where, how = precision.device, precision.description
+        logger.info("training in %s on %s, %s", settings.exp_dir, where, how)
+        ops.probe(precision.device)  # says now if kernels do not work, and not in the first step
         tell_of_idle_gpus(precision.device, processes)
         if processes.world_size > 1:
             threads = torch.get_num_threads()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
-
-logger = logging.getLogger(__name__)
 
 
 class Precision:
@@ -25,6 +22,10 @@ class Precision:
             float32 on a CPU, and on CUDA bfloat16 where the card computes it, else float16.
         local_rank: Which CUDA device to take.
         slow_fp16: Lets ``fp16`` run on a CPU, which is good for nothing but a test.
+
+    Attributes:
+        name: ``fp32``, ``bf16`` or ``fp16``.
+        description: The same for people, with what else they should know.
 
     Raises:
         ValueError: If the machine cannot do what is asked for.
@@ -53,9 +54,10 @@ class Precision:
             raise ValueError(
                 "train.precision = fp16 needs a CUDA device; use fp32 or bf16 on a CPU"
             )
+        self.description = self.name
         if on_cuda and self.name == "fp32" and _has_tf32(self.device):
             torch.set_float32_matmul_precision("high")
-            logger.info("matrix products in TF32; NVIDIA_TF32_OVERRIDE=0 makes them float32")
+            self.description = "fp32 with products in TF32 (NVIDIA_TF32_OVERRIDE=0 turns it off)"
         # The losses are sums over a batch, so they are large: start without scaling them up.
         self.scaler = torch.amp.GradScaler(
             self.device.type, init_scale=1.0, growth_interval=500, enabled=self.name == "fp16"
