@@ -73,6 +73,10 @@ def oldest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([*pip, OLDEST_TRITON, ITS_NUMPY], capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"{OLDEST_TRITON} cannot be downloaded: {done.stderr.strip()[-200:]}")
+    ask = [sys.executable, "-c", "import triton; print('triton==' + triton.__version__)"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    version = subprocess.run(ask, capture_output=True, text=True, env=environment)
+    assert version.stdout.strip() == OLDEST_TRITON
     return folder
 
 
