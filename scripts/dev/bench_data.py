@@ -3,10 +3,14 @@
 
     python scripts/dev/bench_data.py recipes/librispeech/mini.toml --steps 30
     python scripts/dev/bench_data.py recipes/librispeech/mini.toml --resume-cuts 300000
+    python scripts/dev/bench_data.py recipes/librispeech/mini.toml --drawing-cuts 40000
 
 The first loads batches, with as many worker processes as asked for, then trains and says which
 share of the time the steps waited for data. The second writes a manifest of that many invented
 cuts and measures how long the loader takes to get to the end of an epoch again, reading no audio.
+The third says how long a training process is kept from a step by the drawing of later ones, with
+batches of 1000 s for 1 and for 8 processes: drawn by itself with all transcripts tokenized, drawn
+by itself, and drawn ahead by a worker.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,16 +30,20 @@ from typing import Any
 from lhotse import CutSet, Features, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 from lhotse.cut import MonoCut
+from torch.utils.data import Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from zipformer.config import RunConfig
+from zipformer.config import DataConfig, RunConfig
 from zipformer.config.command_line import load_config
+from zipformer.data.dataset import Request
+from zipformer.data.drawing import STEPS_AHEAD, Drawing
 from zipformer.data.filters import TrainingFilter
 from zipformer.data.loader import TrainLoader
 from zipformer.data.manifests import open_cuts, text_of
-from zipformer.data.sampler import Share
+from zipformer.data.sampler import Share, TrainingSampler
 from zipformer.data.tokenizer import Tokenizer
+from zipformer.data.workers import answers, items
 from zipformer.optim import ScaledAdam
 from zipformer.training.asr import AsrTask
 from zipformer.training.distributed import Processes
@@ -47,6 +56,9 @@ def main() -> None:
     config = load_config(options.config)
     if options.resume_cuts:
         measure_resume(config, options.resume_cuts)
+        return
+    if options.drawing_cuts:
+        measure_drawing(config, options.drawing_cuts, options.steps, options.pause)
         return
     for workers in options.workers:
         measure_loading(config, workers, options.batches)
@@ -98,19 +110,76 @@ def endless(loader: TrainLoader) -> Iterator[Any]:
 
 def measure_resume(config: RunConfig, cuts: int) -> None:
     """Seconds from the start of an epoch to its last batch when all others are skipped."""
-    texts = [text_of(cut) for path in config.data.train for cut in open_cuts(path)]
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = Path(folder) / "cuts.jsonl.gz"
-        with CutSet.open_writer(manifest) as writer:
-            for cut in invented(cuts, texts):
-                writer.write(cut)
-        data = replace(config.data, train=(manifest,), max_duration=1000.0, num_buckets=30)
+    with invented_manifest(config, cuts) as data:
         tokenizer = Tokenizer(data.bpe_model)
         loader = TrainLoader(data, tokenizer, seed=1)
         began = time.perf_counter()
         steps = sum(1 for _ in loader.sampler.epoch(1, TrainingFilter(data, tokenizer)))
         took = time.perf_counter() - began
     print(f"{cuts} cuts, {steps} batches: {took:.1f} s to the end of the epoch")
+
+
+def measure_drawing(config: RunConfig, cuts: int, steps: int, pause: float) -> None:
+    """Milliseconds a step that a training process waits and computes because of the drawing."""
+    print("processes  drawing                     waits ms  computes ms  (a step, mean)")
+    with invented_manifest(config, cuts) as data:
+        ways = (
+            ("in place, all tokenized", Undecided(data.bpe_model), 0),
+            ("in place", Tokenizer(data.bpe_model), 0),
+            (f"{STEPS_AHEAD} steps ahead", Tokenizer(data.bpe_model), STEPS_AHEAD),
+        )
+        for world_size in (1, 8):
+            share = Share(0, world_size)
+            for name, tokenizer, ahead in ways:
+                drawing = Drawing(TrainingSampler(data, 1, world_size), share, tokenizer, epoch=1)
+                waits, computes = kept_from_steps(drawing, ahead, steps, pause)
+                print(f"{world_size:9}  {name:26}  {waits:8.2f}  {computes:11.2f}", flush=True)
+
+
+def kept_from_steps(drawing: Drawing, ahead: int, steps: int, pause: float) -> tuple[float, float]:
+    """Milliseconds a step, by the clock and of this thread's own work, until a batch is there."""
+    requests = (
+        parcel
+        for step in items(drawing, ahead)
+        if not isinstance(step, Exception)
+        for parcel in step.requests
+    )
+    batches = answers(Unread(), requests, num_workers=1)
+    next(batches)
+    waited = worked = 0.0
+    for _ in range(steps):
+        time.sleep(pause)  # what a GPU takes for a step, in which a training process is idle
+        asked, began = time.perf_counter(), time.thread_time()
+        next(batches)
+        waited += time.perf_counter() - asked
+        worked += time.thread_time() - began
+    return 1000 * waited / steps, 1000 * worked / steps
+
+
+class Unread(Dataset[int]):
+    """Takes a batch as read when it has been asked for: the number of its cuts."""
+
+    def __getitem__(self, request: Request) -> int:
+        return len(request.cuts)
+
+
+class Undecided(Tokenizer):
+    """Has no bound on the number of tokens: every text is tokenized."""
+
+    def most_tokens(self, normalized: str) -> int:
+        return sys.maxsize
+
+
+@contextmanager
+def invented_manifest(config: RunConfig, cuts: int) -> Iterator[DataConfig]:
+    """The config's data with so many invented cuts in their place."""
+    texts = [text_of(cut) for path in config.data.train for cut in open_cuts(path)]
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder) / "cuts.jsonl.gz"
+        with CutSet.open_writer(manifest) as writer:
+            for cut in invented(cuts, texts):
+                writer.write(cut)
+        yield replace(config.data, train=(manifest,), max_duration=1000.0, num_buckets=30)
 
 
 def invented(count: int, texts: list[str]) -> Iterator[MonoCut]:
@@ -152,6 +221,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, default=60, help="loaded for each of them")
     parser.add_argument("--steps", type=int, default=20, help="of training")
     parser.add_argument("--resume-cuts", type=int, default=0)
+    parser.add_argument("--drawing-cuts", type=int, default=0)
+    parser.add_argument("--pause", type=float, default=0.3, help="seconds, in place of a step")
     return parser.parse_args()
 
 
