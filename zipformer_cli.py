@@ -12,6 +12,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ VERBS = [
     "loadtest",
     "check-gpu",
 ]
+# For how many shapes of input oneDNN, and PyTorch around it, keep a convolution prepared. They read
+# this once, the second while PyTorch is imported; 1024 is what both would take.
+SHAPES_KEPT = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 OWN_FIRST_LINE = "One Zipformer speech recognizer that streams and works offline from the same"
 
 
@@ -59,10 +63,23 @@ def run_verb(verb: str, argv: Sequence[str], prog: str) -> None:
         prog: What the program is called in its help and its errors.
     """
     find_package()
+    if verb == "train":
+        keep_few_shapes()
     from zipformer.commands.errors import one_line_errors  # not before find_package
 
     with one_line_errors():
         importlib.import_module(f"zipformer.commands.{_module(verb)}").main(argv, prog)
+
+
+def keep_few_shapes() -> None:
+    """Lets PyTorch keep convolutions prepared for few shapes only; to be called before its import.
+
+    Batches of training have ever new shapes. What is kept for them lies between the tensors of the
+    steps in which it was made, and as it is replaced piece by piece the heap breaks up: the tensors
+    of later steps find no room in it, and it grows. What the environment sets already stays.
+    """
+    for name, count in SHAPES_KEPT.items():
+        os.environ.setdefault(name, count)
 
 
 def find_package() -> Path:
