@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from scripts.dev import measure
 from zipformer.config.command_line import load_config
 from zipformer.data.batch import Batch
-from zipformer.nn.regularizers import settle_whitening
+from zipformer.nn.regularizers import settle_whitening, whiteners
 from zipformer.nn.schedule import set_progress
 from zipformer.ops.memory import keep_freed_memory
 from zipformer.training.asr import AsrTask
@@ -51,6 +51,7 @@ def steps(path: Path, device: torch.device) -> Callable[[], None]:
     torch.manual_seed(0)
     model = task.build_model().to(device).train()
     set_progress(model, 20000.0)
+    whitens = whiteners(model).values()
     begin = max(config.loss.warm_steps, config.context.curriculum_steps)
     features = torch.randn(UTTERANCES, FRAMES, config.encoder.num_features, device=device)
     tokens = torch.randint(3, task.tokenizer.vocab_size, (UTTERANCES, TOKENS)).tolist()
@@ -65,7 +66,7 @@ def steps(path: Path, device: torch.device) -> Callable[[], None]:
             model.zero_grad(set_to_none=True)
             loss, _ = task.loss(model, batch, task.draw(step))
             loss.backward()
-            settle_whitening(model)
+            settle_whitening(whitens)
 
     return run
 

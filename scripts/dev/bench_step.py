@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 from scripts.dev import measure
 from zipformer.context import Context
-from zipformer.nn.regularizers import settle_whitening
+from zipformer.nn.regularizers import settle_whitening, whiteners
 from zipformer.nn.schedule import set_progress
 from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.nn.zipformer.encoder import Encoder
@@ -87,6 +87,7 @@ def training_step(
     device, mode = precision.device, given.right_mode
     model: nn.Module = Encoder(config).to(device).train()
     set_progress(model, 20000.0)
+    whitens = whiteners(model).values()
     optimizer = ScaledAdam(model.named_parameters(), lr=0.02, clipping_scale=2.0)
     features, lengths = batch_of(batch, seconds, device)
 
@@ -95,7 +96,7 @@ def training_step(
         with precision.autocast():
             out, _ = model(features, lengths, context, mode)
         out.float().sum().backward()
-        settle_whitening(model)
+        settle_whitening(whitens)
         optimizer.step()
 
     return step

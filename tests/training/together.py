@@ -194,6 +194,12 @@ def asr_config(corpus: Path, exp_dir: Path, **train: Any) -> RunConfig:
     return replace(config, data=replace(config.data, spec_augment=quiet))
 
 
+def fit_twice(one: Path, other: Path) -> None:
+    """Two runs of the same processes, one after another."""
+    for exp_dir in (one, other):
+        fit_tiny(exp_dir, max_steps=2)
+
+
 def fit_speech(corpus: Path, exp_dir: Path, plain: bool, train: dict[str, Any]) -> None:
     """``fit`` with the tiny recognizer."""
     config = asr_config(corpus, exp_dir, **train)

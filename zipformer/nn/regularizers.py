@@ -10,6 +10,7 @@ Letters: C channels, N frames of all utterances, G groups.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
@@ -180,12 +181,17 @@ class Whiten(nn.Module):
         return _WhitenFunction.apply(x, valid, self)
 
 
-def settle_whitening(model: nn.Module) -> None:
-    """Lets each Whiten inside ``model`` look less often while it finds nothing to do.
+def whiteners(model: nn.Module) -> dict[str, Whiten]:
+    """Every Whiten inside ``model`` by its name."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, Whiten)}
+
+
+def settle_whitening(modules: Iterable[Whiten]) -> None:
+    """Lets each module look less often while it finds nothing to do.
 
     To be called after a backward pass: all are asked at once, so that a GPU is waited for once.
     """
-    looked = {m: m.acted for m in model.modules() if isinstance(m, Whiten) and m.acted is not None}
+    looked = {m: m.acted for m in modules if m.acted is not None}
     if not looked:
         return
     acted_together = torch.stack(list(looked.values()))
@@ -196,18 +202,6 @@ def settle_whitening(model: nn.Module) -> None:
         module.acted = None
 
 
-def whiten_probs(model: nn.Module) -> dict[str, float]:
-    """How often each Whiten inside ``model`` looks at present; a resumed run must not forget it."""
-    return {n: m.prob for n, m in model.named_modules() if isinstance(m, Whiten)}
-
-
-def load_whiten_probs(model: nn.Module, probs: dict[str, float]) -> None:
-    """Restores what ``whiten_probs`` returned."""
-    for name, module in model.named_modules():
-        if isinstance(module, Whiten):
-            module.prob = probs[name]
-
-
 def regularizer_activity(model: nn.Module) -> dict[str, float]:
     """How much the regularizers inside ``model`` had to do when they last looked.
 
@@ -216,7 +210,7 @@ def regularizer_activity(model: nn.Module) -> dict[str, float]:
         modules that acted or have not looked yet.
     """
     pushes = [m.pushes for m in model.modules() if isinstance(m, Balancer) and m.pushes is not None]
-    whitens = [m for m in model.modules() if isinstance(m, Whiten)]
+    whitens = whiteners(model).values()
     activity = {}
     if pushes:
         activity["balancer"] = (torch.cat(pushes) > _TINY).double().mean().item()

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from typing import TypeVar
 
 import torch
@@ -29,6 +30,8 @@ T = TypeVar("T")
 BUCKET_BYTES = 64 * 2**20  # gradients that travel together
 LOCALHOST = "127.0.0.1"
 TIMEOUT = timedelta(minutes=30)  # of a process that others wait for: the longest is a slow disk
+# Two runs of the same processes, one after another, must not find each other's addresses.
+_meetings = count()
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,10 @@ class Processes:
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
-        store = self._store()
-        heartbeat = Heartbeat(self._store(), self.rank, self.world_size)
+        meeting = next(_meetings)
+        store = dist.PrefixStore(f"meeting {meeting}", self._store())
+        beats = dist.PrefixStore(f"meeting {meeting}", self._store())
+        heartbeat = Heartbeat(beats, self.rank, self.world_size)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_cuda else "gloo",
             store=store,

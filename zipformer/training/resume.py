@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.optim.optimizer import StateDict
 
 from zipformer.checkpoint.files import (
     epoch_path,
@@ -27,7 +26,6 @@ from zipformer.config.keys import CHANGEABLE_KEYS, FIXED_KEYS, flatten, is_under
 from zipformer.config.reading import from_dict
 from zipformer.config.toml import Plain, to_dict
 from zipformer.files import replacing
-from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.distributed import Processes
 
 logger = logging.getLogger(__name__)
@@ -39,26 +37,6 @@ class Stateful(Protocol):
     def state_dict(self) -> Mapping[str, object]: ...  # noqa: D102
 
     def load_state_dict(self, state: Any, /) -> object: ...  # noqa: D102
-
-
-class Whitening:
-    """How often each ``Whiten`` looks at its input: no parameter, but it steers the gradients.
-
-    Every process has its own, because it sees its own batches.
-    """
-
-    def __init__(self, model: nn.Module, processes: Processes) -> None:
-        self.model = model
-        self.processes = processes
-
-    def state_dict(self) -> dict[str, list[dict[str, float]]]:
-        """Probabilities by name of the module, a dictionary for every process."""
-        return {"ranks": self.processes.gather(whiten_probs(self.model))}
-
-    def load_state_dict(self, state: StateDict) -> None:
-        """Takes this process's over."""
-        ranks = state.get("ranks", [state])  # older checkpoints are of one process
-        load_whiten_probs(self.model, ranks[self.processes.rank % len(ranks)])
 
 
 class Checkpointer:

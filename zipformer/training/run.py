@@ -17,7 +17,7 @@ from zipformer.training.advice import learning_rate_advice
 from zipformer.training.distributed import Processes
 from zipformer.training.metrics import LossWindow, MetricsWriter, SpeedMeter
 from zipformer.training.precision import Precision
-from zipformer.training.resume import Checkpointer, Stateful, Whitening
+from zipformer.training.resume import Checkpointer, Stateful
 from zipformer.training.state import Stopwatch, TrainState
 from zipformer.training.step import Updater
 from zipformer.training.task import Task
@@ -133,7 +133,7 @@ class Run:
     def _checkpointer(self) -> Checkpointer:
         parts: dict[str, Stateful] = {
             "model": self.model,
-            "whitening": Whitening(self.model, self.processes),
+            "whitening": self.update.whitening,
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
             "scaler": self.precision,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from zipformer.nn.regularizers import load_whiten_probs, whiten_probs
 from zipformer.training.metrics import peak_memory_mb
 from zipformer.training.step import Updater
 from zipformer.training.task import TrainingBatch
@@ -22,7 +21,8 @@ def scan(updater: Updater, batches: Sequence[TrainingBatch]) -> None:
         RuntimeError: If memory runs out in any process, naming a batch and the setting to lower.
     """
     model = updater.model
-    remembered = whiten_probs(model), [buffer.clone() for buffer in model.buffers()]
+    probs = list(updater.whitening.probs)
+    buffers = [buffer.clone() for buffer in model.buffers()]
     failure: RuntimeError | None = None
     try:
         for batch in batches:
@@ -31,8 +31,8 @@ def scan(updater: Updater, batches: Sequence[TrainingBatch]) -> None:
                 updater.try_out(batch, step)
     except RuntimeError as error:
         failure = error
-    load_whiten_probs(model, remembered[0])
-    for buffer, before in zip(model.buffers(), remembered[1], strict=True):
+    updater.whitening.probs = probs
+    for buffer, before in zip(model.buffers(), buffers, strict=True):
         buffer.copy_(before)
     (failed,) = updater.processes.any(failure is not None)
     if failed:

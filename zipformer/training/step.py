@@ -12,13 +12,13 @@ from torch.optim import Optimizer
 
 from zipformer import waits
 from zipformer.data.sampler import Share
-from zipformer.nn.regularizers import settle_whitening
 from zipformer.training.distributed import Processes
 from zipformer.training.methods.base import StepInfo
 from zipformer.training.out_of_memory import is_out_of_memory, out_of_memory_advice
 from zipformer.training.precision import Precision
 from zipformer.training.state import seed_step
 from zipformer.training.task import Task, TrainingBatch
+from zipformer.training.whitening import Whitening
 
 NOT_FINITE = "its loss or gradients are not finite"
 OUT_OF_MEMORY = "memory ran out"
@@ -85,6 +85,7 @@ class Updater:
         self.precision = precision
         self.processes = processes
         self.positions = share.positions
+        self.whitening = Whitening(model, processes, share)
         self.seed = seed
         self.oom = oom
 
@@ -153,13 +154,14 @@ class Updater:
             Sums of what the losses report, and the batch that memory did not suffice for.
         """
         sums: dict[str, Tensor] = {}
-        for position, batch in zip(self.positions, batches, strict=False):
-            seed_step(self.seed, step.step, position)
+        for i, batch in enumerate(batches):
+            seed_step(self.seed, step.step, self.positions[i])
+            self.whitening.begin(i)
             try:
                 with self.precision.autocast():
                     loss, info = self.task.loss(self.model, batch, step)
                 self.precision.scaler.scale(loss).backward()
-                settle_whitening(self.model)
+                self.whitening.settle(i)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

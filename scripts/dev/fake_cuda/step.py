@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from unittest.mock import patch
@@ -19,10 +19,11 @@ from zipformer.data.batch import Batch
 from zipformer.data.sampler import Share
 from zipformer.model import AsrModel
 from zipformer.nn import gradients, regularizers
+from zipformer.nn.regularizers import Whiten
 from zipformer.nn.schedule import set_progress
 from zipformer.nn.zipformer import attention, layer
 from zipformer.optim import ScaledAdam
-from zipformer.training import step as step_module
+from zipformer.training import whitening
 from zipformer.training.asr import AsrTask
 from zipformer.training.distributed import Processes
 from zipformer.training.methods.base import StepInfo
@@ -140,7 +141,7 @@ def _drawing(chance: Chance) -> Iterator[None]:
 @contextmanager
 def _phases(counter: StepCounter, task: AsrTask, optimizer: ScaledAdam) -> Iterator[None]:
     """Names what a step is doing while it does it."""
-    settle, loss = step_module.settle_whitening, task.loss
+    settle, loss = whitening.settle_whitening, task.loss
 
     def named_loss(
         model: nn.Module, batch: Batch, step: StepInfo
@@ -150,8 +151,8 @@ def _phases(counter: StepCounter, task: AsrTask, optimizer: ScaledAdam) -> Itera
         counter.phase = "backward"
         return found
 
-    def named_settle(model: nn.Module) -> None:
-        settle(model)
+    def named_settle(modules: Iterable[Whiten]) -> None:
+        settle(modules)
         counter.phase = "clip"
 
     def optimizing(*_: object) -> None:
@@ -160,7 +161,7 @@ def _phases(counter: StepCounter, task: AsrTask, optimizer: ScaledAdam) -> Itera
     handle = optimizer.register_step_pre_hook(optimizing)
     with (
         patch.object(task, "loss", named_loss),
-        patch.object(step_module, "settle_whitening", named_settle),
+        patch.object(whitening, "settle_whitening", named_settle),
     ):
         yield
     handle.remove()
