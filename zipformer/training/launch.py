@@ -104,7 +104,7 @@ def _others(
     """Starts the other processes, and ends them if they do not end by themselves."""
     started = mp.start_processes(
         _enter,
-        (config, task, count, port, threads),
+        (config, task, count, port, threads, multiprocessing.get_start_method()),
         nprocs=count - 1,
         join=False,
         start_method="spawn",
@@ -165,10 +165,18 @@ def _signal(number: int) -> str:
 
 
 def _enter(
-    index: int, config: RunConfig, task: Task | None, count: int, port: int, threads: int
+    index: int,
+    config: RunConfig,
+    task: Task | None,
+    count: int,
+    port: int,
+    threads: int,
+    start_method: str,
 ) -> None:
     """What the others run; ``index`` counts them from 0."""
     rank = index + 1
+    # Workers of the loader begin as in the first process; else as this process was begun, slowly.
+    multiprocessing.set_start_method(start_method, force=True)
     left = threading.Event()
     threading.Thread(target=_end_with_parent, args=(left,), daemon=True).start()
     torch.set_num_threads(threads)
