@@ -69,7 +69,12 @@ def check_torchrun(setting: Setting) -> Found:
     device, count, note = _processes(setting)
     folder = _train_together(setting.subfolder("torchrun"), device, count)
     alone = _config(folder, "alone", device, accumulate=count)
-    fit(alone, StarvedTask(alone))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each of the others had: the number changes rounding
+    try:
+        fit(alone, StarvedTask(alone))
+    finally:
+        torch.set_num_threads(threads)
     ours, theirs = (
         load(step_path(folder / name, STEPS))["model"] for name in ("together", "alone")
     )
@@ -150,7 +155,7 @@ def _train_together(folder: Path, device: str, count: int) -> Path:
     command += [f"--nproc-per-node={count}", "-m", __name__, str(folder), device]
     process = subprocess.Popen(
         command,
-        env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
