@@ -30,7 +30,7 @@ T = TypeVar("T")
 BUCKET_BYTES = 64 * 2**20  # gradients that travel together
 LOCALHOST = "127.0.0.1"
 TIMEOUT = timedelta(minutes=30)  # of a process that others wait for: the longest is a slow disk
-# Two runs of the same processes, one after another, must not find each other's addresses.
+# Two runs of torchrun's processes, one after another, must not find each other's addresses.
 _meetings = count()
 
 
@@ -94,7 +94,8 @@ class Processes:
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
-        meeting = next(_meetings)
+        # ``launch`` opens a store for each run, in which its new processes have met nobody yet.
+        meeting = 0 if self.port else next(_meetings)
         store = dist.PrefixStore(f"meeting {meeting}", self._store())
         beats = dist.PrefixStore(f"meeting {meeting}", self._store())
         heartbeat = Heartbeat(beats, self.rank, self.world_size)
