@@ -2,7 +2,7 @@
 # Runs everything that must hold on a fresh machine: style, types, shell scripts, tests.
 # Usage: scripts/test.sh [--full] [pytest arguments]
 # --full also runs the tests that take minutes, and lets the exports hear the whole test set of the
-# digits recipe, not only 20 strings. -n sets the number of processes that share the tests.
+# digits recipe, not only 12 strings. -n sets the number of processes that share the tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/setup_env.sh dev

@@ -13,6 +13,7 @@ import pytest
 import torch
 from export.conftest import INT8
 from export.small_export import TOKENS, expressive_transducer
+from kaldialign import edit_distance
 from nn.small_encoder import TINY
 from tiny_run import ENCODER
 from trained_digits import read_strings, trained
@@ -133,4 +134,7 @@ def test_files_with_8_bit_weights_are_small_and_say_nearly_the_same(
         [trained().tokenizer.decode(h.tokens) for h in OnnxTransducer(folder, int8).decode(audio)]
         for int8 in (False, True)
     ]
-    assert words[0] == words[1] and any(words[0])
+    # How 8-bit products are rounded depends on the processor; a word may fall on the other side.
+    pairs = [(a.split(), b.split()) for a, b in zip(*words, strict=True)]
+    assert all(a for a, _ in pairs)
+    assert sum(edit_distance(a, b)["total"] for a, b in pairs) <= 1

@@ -22,7 +22,6 @@ from zipformer.diagnosis.steps import Format, Trainer, check_step
 from zipformer.diagnosis.tiny_runs import check_resume
 from zipformer.diagnosis.together import check_nccl
 from zipformer.diagnosis.waiting import check_waits
-from zipformer.nn.regularizers import whiten_probs
 from zipformer.optim import ScaledAdam
 from zipformer.training.asr import AsrTask
 from zipformer.training.distributed import Processes
@@ -106,9 +105,9 @@ def trainer_of(folder: Path, device: Device, task: type[AsrTask] = AsrTask) -> T
 def test_scan_leaves_no_trace(tmp_path: Path, device: Device) -> None:
     trainer = trainer_of(tmp_path, device)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    probs = whiten_probs(trainer.model)
+    whitening = trainer.update.whitening.state_dict()
     scan(trainer.update, [random_batch([1.5, 1.0], 80, 60, seed) for seed in (1, 2)])
-    assert whiten_probs(trainer.model) == probs
+    assert trainer.update.whitening.state_dict() == whitening
     assert all(p.grad is None for p in trainer.model.parameters())
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, before[name]), name

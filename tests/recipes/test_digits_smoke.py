@@ -37,7 +37,8 @@ def run(*command: str | Path) -> str:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
-    sizes = "--num-train 60 --num-short 20 --num-dev 4 --num-test 8 --num-noise 4".split()
+    sizes = "--num-train 60 --num-short 30 --num-dev 4 --num-test 8 --num-noise 4".split()
+    sizes += ["--speed-factors", "1.0"]
     run(ROOT / "recipes/digits/prepare.sh", "--data-dir", folder, *sizes)
     return folder
 

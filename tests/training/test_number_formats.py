@@ -41,8 +41,8 @@ STEPS = 30
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A tiny recognizer with every head, and eight strings of recorded digits."""
-    manifest = write_strings(tmp_path_factory.mktemp("strings"), count=8)
+    """A tiny recognizer with every head, and four strings of recorded digits."""
+    manifest = write_strings(tmp_path_factory.mktemp("strings"), count=4)
     return RunConfig(
         encoder=replace(ENCODER, feature_mean=-10.0, feature_std=4.0),
         model=replace(
