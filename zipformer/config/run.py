@@ -67,6 +67,12 @@ class RunConfig:
         )
         self._check_contexts()
         self._check_processes()
+        low, high = self.data.volume
+        if not 0.0 < low <= high < float("inf"):
+            raise ValueError(
+                f"data.volume = [{low:g}, {high:g}]: samples are multiplied by a factor between "
+                "these two, so give the smaller one first and both above 0, as in [0.1, 2.0]"
+            )
 
     def _check_heads(self) -> None:
         heads = self.model.heads

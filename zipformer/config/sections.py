@@ -123,6 +123,7 @@ class DataConfig:
     noise: Path | None = None  # cuts manifest to mix in
     noise_prob: float = 0.5
     noise_snr: tuple[float, float] = (10.0, 20.0)
+    volume: tuple[float, float] = (1.0, 1.0)  # samples are multiplied by a factor between these
     spec_augment: SpecAugmentConfig = SpecAugmentConfig()
 
 

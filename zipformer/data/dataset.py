@@ -18,6 +18,7 @@ from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.augment import SpecAugment
 from zipformer.data.batch import Batch, collate
 from zipformer.data.features import extract
+from zipformer.data.level import draw_level
 from zipformer.data.manifests import UNREADABLE, source_of, text_of
 from zipformer.data.noise import NoiseMixer
 from zipformer.data.seeds import generator_for, integer
@@ -77,7 +78,7 @@ class EvaluationDataset(Dataset[Reply]):
 
 
 class TrainingDataset(EvaluationDataset):
-    """Augmented batches: speed, noise, SpecAugment, all drawn from the seeds of the request.
+    """Augmented batches: speed, noise, level, SpecAugment, all drawn from the seeds of the request.
 
     Cuts that cannot be read are left out and reported.
     """
@@ -118,7 +119,9 @@ class TrainingDataset(EvaluationDataset):
             cut = cut if factor == 1.0 else cut.perturb_speed(factor)
         if self.mix_noise is not None:
             cut = self.mix_noise(cut, generator)
-        return self.spec_augment.views(load_features(cut, self.config.sample_rate), generator)
+        features = load_features(cut, self.config.sample_rate)
+        features = draw_level(features, self.config.volume, generator)
+        return self.spec_augment.views(features, generator)
 
 
 def load_features(cut: Cut, sample_rate: int) -> Tensor:

@@ -1,0 +1,35 @@
+"""The level of a recording: its features as if it had been recorded louder or more softly."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from zipformer.data.seeds import uniform
+
+FLOOR = math.log(torch.finfo(torch.float32).eps)  # the extractor's, of log energies
+
+
+def change_level(features: Tensor, gain: float) -> Tensor:
+    """The log mel energies of audio whose samples are multiplied by ``gain``.
+
+    Exact but for what lies at the floor: sound that was too soft to be measured does not come back.
+
+    Args:
+        features: (T, F), from ``zipformer.data.features``.
+        gain: Above 0.
+    """
+    return (features + 2.0 * math.log(gain)).clamp(min=FLOOR)
+
+
+def draw_level(features: Tensor, gains: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """``change_level`` by a gain between ``gains``, whose logarithm is evenly spread.
+
+    With equal gains of 1 nothing is drawn.
+    """
+    if gains == (1.0, 1.0):
+        return features
+    low, high = map(math.log, gains)
+    return change_level(features, math.exp(uniform(low, high, generator)))
