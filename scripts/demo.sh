@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a bare machine to a table: installs, prepares the spoken digits, trains one unified model,
-# decodes it at several contexts and prints WER and latency. About a quarter of an hour on 2 cores.
+# decodes it at several contexts and prints WER and latency. 15 to 30 minutes on 2 cores.
 # Usage: scripts/demo.sh [train.py options]      e.g. --train.num-epochs 2
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
