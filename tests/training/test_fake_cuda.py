@@ -39,7 +39,7 @@ found = {}
 
 
 def look(name, config, precision):
-    if name not in sys.argv[1:] and sys.argv[1:]:
+    if sys.argv[1:] and name not in sys.argv[1:]:
         return
     small = replace(config.model, aed_layers=1, aed_dim=16, aed_heads=2, aed_feedforward_dim=16)
     config = replace(config, model=small)
