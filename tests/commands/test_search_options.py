@@ -48,11 +48,19 @@ def test_options_complete_a_name_and_a_name_may_hold_them() -> None:
     words = ["--method", "attention_rescoring", "--beam", "6", "--attention-weight", "0.3"]
     name = "attention_rescoring-ctc-beam6-weight0.3"
     assert asked(*words, "--first-pass", "ctc") == parse_search(name)
+    joint = asked("--method", "modified_beam_search", "--ctc-weight", "0.3")
+    assert joint == parse_search("modified_beam_search-beam4-ctc0.3")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["viterbi", "attention_rescoring-hmm-beam4-weight0.5", "greedy-beam4", "ctc_greedy-beam4"],
+    [
+        "viterbi",
+        "attention_rescoring-hmm-beam4-weight0.5",
+        "greedy-beam4",
+        "ctc_greedy-beam4",
+        "ctc_prefix_beam_search-beam4-ctc0.3",
+    ],
 )
 def test_names_that_mean_nothing_list_those_that_do(name: str) -> None:
     message = f"unknown search method '{name}'; there are: greedy, .*attention_rescoring"

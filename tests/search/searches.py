@@ -15,6 +15,7 @@ from zipformer.search.beam_search import ModifiedBeamSearch
 from zipformer.search.ctc_prefix_search import CtcPrefixBeamSearch
 from zipformer.search.ctc_search import CtcGreedySearch
 from zipformer.search.greedy_search import GreedySearch
+from zipformer.search.joint_beam_search import JointBeamSearch
 from zipformer.search.protocol import BeamSearcher, Searcher
 
 
@@ -34,6 +35,18 @@ def modified_beam(
     with torch.no_grad():
         joiner.output_linear.weight.div_(calm)
     return ModifiedBeamSearch(predictor, joiner, unk_id=unk_id, beam=beam, horizon=horizon)
+
+
+def joint_beam(
+    beam: int = 4,
+    unk_id: int | None = UNK,
+    weight: float = 0.4,
+    calm: float = 2.0,
+    horizon: int = 1000,
+) -> JointBeamSearch:
+    heads, output = modified_beam(calm=calm), talkative_output(calm=calm)
+    words = (heads.predictor, heads.joiner, output, 0, unk_id)
+    return JointBeamSearch(*words, beam=beam, weight=weight, horizon=horizon)
 
 
 def ctc_greedy(unk_id: int | None = UNK) -> CtcGreedySearch:
@@ -72,6 +85,9 @@ SEARCHES: dict[str, Callable[[], Searcher[Any]]] = {
     "modified_beam of 1": partial(modified_beam, beam=1),
     "modified_beam of 2 with a horizon": partial(modified_beam, beam=2, calm=2.0, horizon=3),
     "modified_beam with the shortest horizon": partial(modified_beam, calm=2.0, horizon=1),
+    "joint_beam": joint_beam,
+    "joint_beam of 1": partial(joint_beam, beam=1),
+    "joint_beam of 2 with a horizon": partial(joint_beam, beam=2, horizon=3),
     "ctc_greedy": ctc_greedy,
     "ctc_prefix_beam": ctc_prefix_beam,
     "ctc_prefix_beam of 1": partial(ctc_prefix_beam, beam=1),

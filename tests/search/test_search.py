@@ -15,6 +15,7 @@ from zipformer.search.beam_search import ModifiedBeamSearch
 from zipformer.search.ctc_prefix_search import CtcPrefixBeamSearch
 from zipformer.search.ctc_search import CtcGreedySearch
 from zipformer.search.greedy_search import GreedySearch, greedy
+from zipformer.search.joint_beam_search import JointBeamSearch
 from zipformer.search.search import KINDS, Search, greedy_of, make_searcher
 
 TOKENS = ["<blk>", "<sos/eos>", "<unk>", "a", "b"]
@@ -84,12 +85,23 @@ def test_a_first_search_that_the_model_has_no_head_for_is_refused() -> None:
         Search("attention_rescoring", first_pass="transducer").check(model_of(CTC_ATTENTION))
 
 
+def test_a_weight_of_the_ctc_head_asks_for_both_heads() -> None:
+    search = Search("modified_beam_search", beam=3, ctc_weight=0.4)
+    searcher = make_searcher(model_of(ALL_HEADS), TOKENS, search)
+    assert isinstance(searcher, JointBeamSearch)
+    assert (searcher.weight, searcher.beam, searcher.unk_id) == (0.4, 3, 2)
+    with pytest.raises(ValueError, match="needs the heads ctc and transducer; this model has tra"):
+        search.check(model_of(TRANSDUCER))
+
+
 @pytest.mark.parametrize(
     ("search", "message"),
     [
         (Search("attention_rescoring", weight=1.5), "weight 1.5 .* 0 to 1"),
         (Search("attention_rescoring", weight=-0.5), "weight -0.5 .* 0 to 1"),
         (Search("ctc_prefix_beam_search", beam=0), "beam 0"),
+        (Search("modified_beam_search", ctc_weight=1.5), "CTC head's weight 1.5 .* 0 and 1"),
+        (Search("greedy", ctc_weight=0.5), "in modified_beam_search only, not in greedy"),
     ],
     ids=str,
 )

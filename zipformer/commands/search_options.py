@@ -11,7 +11,9 @@ from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.search import FIRST_PASSES, KINDS, FirstPass
 
 BEAM = r"-beam(-?\d+)"
-WEIGHT = r"-weight(-?\d+\.?\d*(?:e-?\d+)?)"
+NUMBER = r"(-?\d+\.?\d*(?:e-?\d+)?)"
+WEIGHT = rf"-weight{NUMBER}"
+CTC_WEIGHT = rf"-ctc{NUMBER}"
 # What --first-pass may be, as the name of a search writes it.
 BETWEEN: dict[FirstPass | None, str] = {None: "", "transducer": "-transducer", "ctc": "-ctc"}
 
@@ -26,6 +28,12 @@ def add_search_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--beam", type=int, help="hypotheses that a beam search follows (default: 4)"
+    )
+    parser.add_argument(
+        "--ctc-weight",
+        type=float,
+        metavar="W",
+        help="modified_beam_search: (1 - W) transducer + W CTC head (default: 0)",
     )
     parser.add_argument(
         "--attention-weight",
@@ -51,6 +59,7 @@ def search_of(options: Namespace, model: SpeechModel) -> Search:
         "beam": options.beam,
         "weight": options.attention_weight,
         "first_pass": options.first_pass,
+        "ctc_weight": options.ctc_weight,
     }
     search = replace(search, **{name: value for name, value in given.items() if value is not None})
     make_searcher(model, [], search)  # refuses what cannot be
@@ -75,6 +84,8 @@ def parse_search(text: str) -> Search:
         if match := re.fullmatch(rf"{kind}{BEAM}", text):
             if kind in FIRST_PASSES.values():
                 return Search(kind, int(match[1]))
+    if match := re.fullmatch(rf"modified_beam_search{BEAM}{CTC_WEIGHT}", text):
+        return Search("modified_beam_search", int(match[1]), ctc_weight=float(match[2]))
     for first_pass, between in BETWEEN.items():
         if match := re.fullmatch(rf"attention_rescoring{between}{BEAM}{WEIGHT}", text):
             return Search("attention_rescoring", int(match[1]), float(match[2]), first_pass)

@@ -11,6 +11,7 @@ S tokens that the predictor sees, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,9 @@ class BeamState(BeamHistory):
     predicted: Tensor
     counts: Tensor
     hashes: Tensor
+
+
+AnyBeamState = TypeVar("AnyBeamState", bound=BeamState)
 
 
 class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
@@ -147,25 +151,41 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
         own = torch.arange(self.beam, device=encoded.device)
         scores = torch.where(valid, scores, state.scores)
         parents = torch.where(valid, parents, own)
+        slots, tokens = self._go_on(state, parents, tokens, valid)
+        same, repeated = equal_hypotheses(slots.hashes, slots.counts)
+        # Equal hypotheses are one with the probability of both; the first of them stays.
+        scores = scores[:, None].masked_fill(~same, EMPTY).logsumexp(dim=2)  # (B, K)
+        gone = repeated | (slots.apart[:, 0] >= self.horizon)
+        slots = replace(slots, scores=scores.masked_fill(gone, EMPTY))
+        return slots, Column(parents, tokens, log_probs)
+
+    def _go_on(
+        self, state: AnyBeamState, parents: Tensor, tokens: Tensor, valid: Tensor
+    ) -> tuple[AnyBeamState, Tensor]:
+        """Slots that go on from others with a token each, all but their scores.
+
+        Args:
+            state: Before the frame.
+            parents: (B, K) the slot that each goes on from.
+            tokens: (B, K), blanks and unknown tokens among them.
+            valid: (B, 1) which streams have this frame.
+
+        Returns:
+            The slots, and the tokens that were emitted: (B, K), -1 for nothing.
+        """
         speaks = self._speaks(tokens) & valid
         tokens = tokens.masked_fill(~speaks, NOTHING)
-
-        counts = state.counts.gather(1, parents) + speaks
         hashes = state.hashes.gather(1, parents)
-        hashes = torch.where(speaks, extend_hash(hashes, tokens), hashes)
-        apart = still_apart(state.apart + valid[:, :, None], parents)
-        scores = _merge(scores, hashes, counts).masked_fill(apart[:, 0] >= self.horizon, EMPTY)
         context, predicted = self._look_back(state, parents, tokens)
         slots = replace(
             state,
             context=context,
             predicted=predicted,
-            scores=scores,
-            counts=counts,
-            hashes=hashes,
-            apart=apart,
+            counts=state.counts.gather(1, parents) + speaks,
+            hashes=torch.where(speaks, extend_hash(hashes, tokens), hashes),
+            apart=still_apart(state.apart + valid[:, :, None], parents),
         )
-        return slots, Column(parents, tokens, log_probs)
+        return slots, tokens
 
     def _look_back(
         self, state: BeamState, parents: Tensor, tokens: Tensor
@@ -194,9 +214,7 @@ def _best(log_probs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
     return scores, index // width, tokens, log_probs
 
 
-def _merge(scores: Tensor, hashes: Tensor, counts: Tensor) -> Tensor:
-    """Adds the probabilities of equal hypotheses in the first of them and empties the others."""
+def equal_hypotheses(hashes: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Which slots hold the same tokens, (B, K, K), and which repeat one before them, (B, K)."""
     same = (hashes[:, :, None] == hashes[:, None]) & (counts[:, :, None] == counts[:, None])
-    together = scores[:, None].masked_fill(~same, EMPTY).logsumexp(dim=2)  # (B, K)
-    repeated = same.tril(diagonal=-1).any(dim=2)
-    return together.masked_fill(repeated, EMPTY)
+    return same, same.tril(diagonal=-1).any(dim=2)

@@ -12,6 +12,7 @@ from zipformer.search.ctc_prefix_search import CtcPrefixBeamSearch
 from zipformer.search.ctc_search import CtcGreedySearch
 from zipformer.search.greedy_search import GreedySearch
 from zipformer.search.heads import SearchHeads, heads_of
+from zipformer.search.joint_beam_search import JointBeamSearch
 from zipformer.search.protocol import BeamSearcher, Searcher
 
 UNK = "<unk>"
@@ -48,18 +49,22 @@ class Search:
         beam: Hypotheses that a beam search follows.
         weight: Of the attention decoder in rescoring, from 0 to 1.
         first_pass: Whose hypotheses are rescored; None for those of the transducer if there is one.
+        ctc_weight: Of the CTC head in modified beam search, from 0 (it has no say) to 1.
 
     Example:
         >>> str(Search("greedy")), str(Search("modified_beam_search", beam=8))
         ('greedy', 'modified_beam_search-beam8')
         >>> str(Search("attention_rescoring", 8, 0.3, "ctc"))
         'attention_rescoring-ctc-beam8-weight0.3'
+        >>> str(Search("modified_beam_search", ctc_weight=0.3))
+        'modified_beam_search-beam4-ctc0.3'
     """
 
     kind: Kind = "greedy"
     beam: int = 4
     weight: float = 0.5
     first_pass: FirstPass | None = None
+    ctc_weight: float = 0.0
 
     def __str__(self) -> str:
         if self.kind in ("greedy", "ctc_greedy"):
@@ -67,17 +72,25 @@ class Search:
         if self.kind == "attention_rescoring":
             first = f"-{self.first_pass}" if self.first_pass else ""
             return f"{self.kind}{first}-beam{self.beam}-weight{self.weight:g}"
-        return f"{self.kind}-beam{self.beam}"
+        ctc = f"-ctc{self.ctc_weight:g}" if self.ctc_weight else ""
+        return f"{self.kind}-beam{self.beam}{ctc}"
 
     def check(self, heads: SearchHeads) -> None:
         """Sees to it that a model has the heads that this search needs.
 
         Raises:
-            ValueError: Naming the heads that the model has and the searches that they allow.
+            ValueError: Naming the heads that the model has and the searches that they allow; or if
+                the CTC head is to have a say in a search where it cannot.
         """
         there, needed = set(heads_of(heads)), _NEEDED[self.kind]
         if self.kind == "attention_rescoring" and self.first_pass:
             needed = [{"attention_decoder", self.first_pass}]
+        if self.ctc_weight:
+            if self.kind != "modified_beam_search":
+                raise ValueError(
+                    f"the CTC head has a weight in modified_beam_search only, not in {self}"
+                )
+            needed = [{"transducer", "ctc"}]
         if any(wanted <= there for wanted in needed):
             return
         wanted = " or ".join(" and ".join(sorted(names)) for names in needed)
@@ -116,6 +129,18 @@ def make_searcher(
     if search.kind == "ctc_greedy":
         assert heads.ctc_output is not None
         return CtcGreedySearch(heads.ctc_output, unk_id=unk_id)
+    if search.ctc_weight:
+        assert heads.predictor is not None and heads.joiner is not None
+        assert heads.ctc_output is not None
+        return JointBeamSearch(
+            heads.predictor,
+            heads.joiner,
+            heads.ctc_output,
+            heads.predictor.blank_id,
+            unk_id,
+            search.beam,
+            search.ctc_weight,
+        )
     if search.kind == "attention_rescoring":
         assert heads.attention_decoder is not None
         first = search.first_pass or ("ctc" if heads.joiner is None else "transducer")
