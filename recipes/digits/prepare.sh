@@ -22,7 +22,7 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$recipe/../.." && pwd)
 data_dir=$recipe/data
 fsdd_dir=""
-num_train=800 num_short=600 num_dev=100 num_test=200 num_noise=100
+num_train=800 num_short=600 num_dev=100 num_test=740 num_noise=100
 speed_factors=0.9,1.0,1.1
 vocab_size=29
 seed=42
