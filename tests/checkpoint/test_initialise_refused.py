@@ -41,9 +41,10 @@ from zipformer.model import AsrModel
             {"predictor_dim": 20},
             [r"predictor.embedding.weight: \(24, 16\) there, \(24, 20\) here", "predictor_dim"],
         ),
+        ({}, {"context_size": 1}, [r"model.context_size = 2 there, 1 here$"]),
         ({}, {"joiner_dim": 20}, ["joiner.encoder_proj.weight", "model.joiner_dim"]),
     ],
-    ids=["feedforward", "layers", "causal", "features", "predictor", "joiner"],
+    ids=["feedforward", "layers", "causal", "features", "predictor", "history", "joiner"],
 )
 @pytest.mark.parametrize("published", [False, True], ids=["ours", "published"])
 def test_another_architecture_is_refused_by_name(

@@ -27,9 +27,12 @@ def test_changed_setting_is_warned_of_on_resume(
 def test_changed_architecture_is_refused_on_resume(tmp_path: Path) -> None:
     fit(tiny_config(tmp_path, max_steps=2), TinyTask())
     config = tiny_config(tmp_path)
-    config = replace(config, encoder=replace(config.encoder, pos_dim=24))
+    changed = replace(config, encoder=replace(config.encoder, pos_dim=24))
     with pytest.raises(ValueError, match="another architecture: encoder.pos_dim: 48 -> 24"):
-        fit(config, TinyTask())
+        fit(changed, TinyTask())
+    changed = replace(config, model=replace(config.model, context_size=1))
+    with pytest.raises(ValueError, match="another architecture: model.context_size: 2 -> 1"):
+        fit(changed, TinyTask())
 
 
 def test_another_kind_of_encoder_is_refused_on_resume(tmp_path: Path) -> None:
