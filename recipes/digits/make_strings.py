@@ -34,7 +34,6 @@ class Style:
     pause: tuple[float, float] = (0.05, 0.5)  # seconds between words
     edge: tuple[float, float] = (0.1, 0.4)  # seconds before the first and after the last word
     noise_db: tuple[float, float] = (45.0, 65.0)  # background, decibels below the speech
-    repeat: float = 0.0  # chance that a word is the one before it again, beyond that of the draw
 
 
 def deal(segments: list[Segment], rng: np.random.Generator) -> Iterator[Segment]:
@@ -42,31 +41,6 @@ def deal(segments: list[Segment], rng: np.random.Generator) -> Iterator[Segment]
     while True:
         for index in rng.permutation(len(segments)):
             yield segments[index]
-
-
-class Deck:
-    """The segments of one speaker, dealt in random order.
-
-    Args:
-        segments: Of that speaker.
-        rng: Draws the order.
-    """
-
-    def __init__(self, segments: list[Segment], rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.all = deal(segments, rng)
-        self.of_word = {
-            word: deal([s for s in segments if s.word == word], rng)
-            for word in sorted({s.word for s in segments})
-        }
-
-    def draw(self, length: int, repeat: float) -> list[Segment]:
-        """A string; after each word it comes again with the chance ``repeat``, as another take."""
-        string: list[Segment] = []
-        for _ in range(length):
-            again = repeat > 0 and string and self.rng.random() < repeat
-            string.append(next(self.of_word[string[-1].word] if again else self.all))
-        return string
 
 
 def join_words(
@@ -109,14 +83,14 @@ def build_strings(
     rng = np.random.default_rng([seed, zlib.crc32(prefix.encode())])
     speakers = sorted({s.speaker for s in segments})
     decks = {
-        name: Deck(sorted((s for s in segments if s.speaker == name), key=_order), rng)
+        name: deal(sorted((s for s in segments if s.speaker == name), key=_order), rng)
         for name in speakers
     }
     out_dir.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         speaker = speakers[index % len(speakers)]
         length = int(rng.integers(int(style.words[0]), int(style.words[1]) + 1))
-        dealt = decks[speaker].draw(length, style.repeat)
+        dealt = [next(decks[speaker]) for _ in range(length)]
         samples, times = join_words(
             [load_word(s, sample_rate) for s in dealt], style, rng, sample_rate
         )
@@ -195,12 +169,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--noise-db", type=_pair(float), default=Style.noise_db, help="below speech"
     )
-    parser.add_argument(
-        "--repeat",
-        type=float,
-        default=Style.repeat,
-        help="chance that a word comes again, beyond that of the draw",
-    )
     parser.add_argument("--sample-rate", type=int, default=16000)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument(
@@ -224,7 +192,7 @@ def build_sets(args: argparse.Namespace) -> None:
         segments = read_table(args.segments, words)
     else:
         segments = scan_folder(args.recordings, args.pattern, words)
-    style = Style(args.length, args.pause, args.edge, args.noise_db, args.repeat)
+    style = Style(args.length, args.pause, args.edge, args.noise_db)
     for name, takes, count in args.set:
         first, last = number_range(takes)
         chosen = [s for s in segments if first <= s.take <= last]

@@ -12,8 +12,6 @@
 #                            instead of the copy in this folder
 # --num-train, --num-short, --num-dev, --num-test, --num-noise N   strings of 3 to 8 digits, strings
 #                            of 1 or 2 for training, and cuts of babble for training
-# --repeat P                 chance that a word of a training string comes again, beyond that of the
-#                            draw; dev and test stay as they are drawn
 # --speed-factors 0.9,1.0,1.1   copies of the training set
 # --vocab-size N, --seed N, --num-jobs N
 #
@@ -25,7 +23,6 @@ root=$(cd "$recipe/../.." && pwd)
 data_dir=$recipe/data
 fsdd_dir=""
 num_train=800 num_short=600 num_dev=100 num_test=740 num_noise=100
-repeat=0
 speed_factors=0.9,1.0,1.1
 vocab_size=29
 seed=42
@@ -33,7 +30,7 @@ num_jobs=2
 
 # shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
 . "$root/local/lib/stages.sh"
-parse_options "data_dir fsdd_dir num_train num_short num_dev num_test num_noise repeat speed_factors vocab_size seed num_jobs" "$@"
+parse_options "data_dir fsdd_dir num_train num_short num_dev num_test num_noise speed_factors vocab_size seed num_jobs" "$@"
 local=$root/local
 audio=$data_dir/audio
 raw=$data_dir/manifests
@@ -51,11 +48,9 @@ fi
 strings() { # train, short, dev, test, source...
   local options=("${@:5}" --words "$digits" --prefix digits --audio-dir "$audio" --out-dir "$raw")
   python "$recipe/make_strings.py" "${options[@]}" --length 3-8 --seed "$seed" \
-    --set train 10-49 "$1" --repeat "$repeat"
-  python "$recipe/make_strings.py" "${options[@]}" --length 3-8 --seed "$seed" \
-    --set dev 5-9 "$3" --set test 0-4 "$4"
+    --set train 10-49 "$1" --set dev 5-9 "$3" --set test 0-4 "$4"
   python "$recipe/make_strings.py" "${options[@]}" --length 1-2 --seed "$((seed + 1))" \
-    --set train-short 10-49 "$2" --repeat "$repeat"
+    --set train-short 10-49 "$2"
 }
 
 # Test strings over other people's test strings; for training, babble of the training strings alone.

@@ -36,18 +36,21 @@ Emissions = tuple[float, Tensor]  # log-probability of a transcript, (U, T) wher
 
 
 def transducer_emissions(loaded: LoadedModel, encoded: Tensor, tokens: list[int]) -> Emissions:
-    """By the whole lattice of predictor and joiner; ``encoded`` is (T, D)."""
+    """By the whole lattice of the type that was trained; ``encoded`` is (T, D)."""
     predictor, joiner = loaded.model.predictor, loaded.model.joiner
     assert predictor is not None and joiner is not None
     blank = predictor.blank_id
     predicted = predictor(torch.tensor([[blank, *tokens]]))  # (1, U + 1, P)
     log_probs = joiner(encoded[None, None], predicted[:, :, None]).log_softmax(-1)
     ids = torch.tensor(tokens)[None, :, None, None].expand(-1, -1, log_probs.shape[2], -1)
-    px = log_probs[:, :-1].gather(3, ids).squeeze(3)  # (1, U, T)
+    px, py = log_probs[:, :-1].gather(3, ids).squeeze(3), log_probs[..., blank]  # (1, U, T)
     sizes = torch.tensor([[0, 0, len(tokens), len(encoded)]])
-    px = F.pad(px, (0, 1), value=-torch.inf)
-    total, emitted, _ = lattice_log_prob(px, log_probs[..., blank], sizes)
-    return float(total), emitted[0, :, :-1]
+    if loaded.config.loss.rnnt_type == "constrained":
+        px = px + py[:, 1:]
+    elif loaded.config.loss.rnnt_type == "regular":
+        px = F.pad(px, (0, 1), value=-torch.inf)
+    total, emitted, _ = lattice_log_prob(px, py, sizes)
+    return float(total), emitted[0, :, : len(encoded)]
 
 
 def ctc_emissions(loaded: LoadedModel, encoded: Tensor, tokens: list[int]) -> Emissions:

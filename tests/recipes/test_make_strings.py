@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.digits.make_strings import Deck, Style, build_strings, deal
+from recipes.digits.make_strings import Style, build_strings, deal
 from recipes.digits.segments import Segment, load_word, read_table, scan_folder
 
 
@@ -51,17 +51,6 @@ def test_every_recording_is_dealt_once_before_any_is_dealt_again(words: list[Seg
     for dealt in rounds:
         assert sorted(map(str, dealt)) == sorted(map(str, words))
     assert rounds[0] != rounds[1]
-
-
-def test_words_of_a_string_come_again_as_often_as_asked(words: list[Segment]) -> None:
-    own = [s for s in words if s.speaker == "ann"]
-    for chance, wanted in ((0.0, 0.5), (0.6, 0.8)):  # of two words the draw repeats every second
-        deck = Deck(own, np.random.default_rng(0))
-        string = deck.draw(3000, chance)
-        again = [a.word == b.word for a, b in zip(string, string[1:], strict=False)]
-        assert np.mean(again) == pytest.approx(wanted, abs=0.12)
-    plain = deal(own, np.random.default_rng(0))
-    assert Deck(own, np.random.default_rng(0)).draw(9, 0.0) == [next(plain) for _ in range(9)]
 
 
 def test_strings_hold_their_words_at_the_times_of_the_alignment(
