@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from local.lib.errors import one_line_errors
 from zipformer.data.manifests import open_cuts, text_of
-from zipformer.data.tokenizer import SPECIAL_TOKENS, UNK_ID, Tokenizer
 from zipformer.files import replacing
+from zipformer.tokens import SPECIAL_TOKENS, UNK_ID, open_tokenizer
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> tuple[bytes, int]:
@@ -108,7 +108,7 @@ def main() -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(args.out) as temporary:
             temporary.write_bytes(model)
-    tokens = Tokenizer(args.out).tokens
+    tokens = open_tokenizer(args.out).tokens
     shown = " ".join(tokens[:40]) + (" ..." if len(tokens) > 40 else "")
     print(f"{args.out}: {len(tokens)} tokens: {shown}")
 

@@ -21,8 +21,8 @@ from zipformer.config import DataConfig
 from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.filters import TrainingFilter
 from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.files import write_text
+from zipformer.tokens import Tokenizer, open_tokenizer
 
 SHOWN = 20  # problems that are printed
 COLUMNS = ("manifest", "cuts", "hours", "speakers", "words", "mean s", "longest s", "dropped")
@@ -180,7 +180,7 @@ def validate_all(args: argparse.Namespace) -> list[Summary]:
     )
     paths = [*args.manifests, *args.tests]
     tests = [path in args.tests for path in paths]
-    tokenizer = Tokenizer(args.bpe_model) if args.bpe_model else None
+    tokenizer = open_tokenizer(args.bpe_model) if args.bpe_model else None
     work = partial(_validate, tokenizer, config, args.load, args.load_every)
     if args.num_jobs < 2 or len(paths) < 2:
         return list(map(work, paths, tests))

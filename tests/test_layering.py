@@ -28,6 +28,7 @@ FLOORS = [
     "zipformer.checkpoint",
     "zipformer.search",
     "zipformer.data",
+    "zipformer.tokens",
     "zipformer.model",
     "zipformer.heads",
     "zipformer.losses",

@@ -20,9 +20,9 @@ from zipformer.checkpoint.loading import LoadedModel
 from zipformer.config import ContextConfig, DataConfig, LossConfig, ModelConfig, RunConfig
 from zipformer.config.toml import to_dict
 from zipformer.data.features import extract
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 from zipformer.nn.encoder_config import EncoderConfig
+from zipformer.tokens import Tokenizer, open_tokenizer
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 ENCODER = ZipformerConfig(
@@ -75,7 +75,7 @@ def train_tokenizer(folder: Path) -> Tokenizer:
     )
     path = folder / "bpe.model"
     path.write_bytes(model.getvalue())
-    return Tokenizer(path)
+    return open_tokenizer(path)
 
 
 def talkative_model(

@@ -42,9 +42,10 @@ from zipformer.data.filters import TrainingFilter
 from zipformer.data.loader import TrainLoader
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.data.sampler import Share, TrainingSampler
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.data.workers import answers, items
 from zipformer.optim import ScaledAdam
+from zipformer.tokens import open_tokenizer
+from zipformer.tokens.sentencepiece_model import SentencePieceTokenizer
 from zipformer.training.asr import AsrTask
 from zipformer.training.distributed import Processes
 from zipformer.training.precision import Precision
@@ -68,7 +69,7 @@ def main() -> None:
 def measure_loading(config: RunConfig, workers: int, batches: int) -> None:
     """Seconds of audio that come in a second."""
     data = replace(config.data, num_workers=workers)
-    loader = TrainLoader(data, Tokenizer(data.bpe_model), seed=1)
+    loader = TrainLoader(data, open_tokenizer(data.bpe_model), seed=1)
     epochs = endless(loader)
     next(epochs)  # starts the workers
     began = time.perf_counter()
@@ -111,7 +112,7 @@ def endless(loader: TrainLoader) -> Iterator[Any]:
 def measure_resume(config: RunConfig, cuts: int) -> None:
     """Seconds from the start of an epoch to its last batch when all others are skipped."""
     with invented_manifest(config, cuts) as data:
-        tokenizer = Tokenizer(data.bpe_model)
+        tokenizer = open_tokenizer(data.bpe_model)
         loader = TrainLoader(data, tokenizer, seed=1)
         began = time.perf_counter()
         steps = sum(1 for _ in loader.sampler.epoch(1, TrainingFilter(data, tokenizer)))
@@ -125,8 +126,8 @@ def measure_drawing(config: RunConfig, cuts: int, steps: int, pause: float) -> N
     with invented_manifest(config, cuts) as data:
         ways = (
             ("in place, all tokenized", Undecided(data.bpe_model), 0),
-            ("in place", Tokenizer(data.bpe_model), 0),
-            (f"{STEPS_AHEAD} steps ahead", Tokenizer(data.bpe_model), STEPS_AHEAD),
+            ("in place", open_tokenizer(data.bpe_model), 0),
+            (f"{STEPS_AHEAD} steps ahead", open_tokenizer(data.bpe_model), STEPS_AHEAD),
         )
         for world_size in (1, 8):
             share = Share(0, world_size)
@@ -163,7 +164,7 @@ class Unread(Dataset[int]):
         return len(request.cuts)
 
 
-class Undecided(Tokenizer):
+class Undecided(SentencePieceTokenizer):
     """Has no bound on the number of tokens: every text is tokenized."""
 
     def most_tokens(self, normalized: str) -> int:

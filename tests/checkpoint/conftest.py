@@ -10,14 +10,14 @@ import sentencepiece
 from checkpoint.sources import fresh, write_checkpoint
 from training.tiny_corpus import WORDS, write_tokenizer
 
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer, open_tokenizer
 
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     path = tmp_path_factory.mktemp("lang") / "bpe.model"
     write_tokenizer(path)
-    return Tokenizer(path)
+    return open_tokenizer(path)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
         eos_id=-1,
         minloglevel=2,
     )
-    return Tokenizer(path)
+    return open_tokenizer(path)
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from zipformer.checkpoint.init_source import VOCABULARY
 from zipformer.checkpoint.initialise import initialise
 from zipformer.checkpoint.loading import load_model
 from zipformer.config import ContextConfig, RunConfig
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
+from zipformer.tokens import Tokenizer
 
 FEATURES, LENGTHS = torch.randn(2, 200, 80), torch.tensor([200, 150])
 

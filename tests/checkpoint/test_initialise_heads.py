@@ -19,7 +19,7 @@ from checkpoint.sources import (
 )
 
 from zipformer.checkpoint.initialise import initialise
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
 
 
 def test_a_head_that_one_side_lacks_starts_anew_or_is_left(run: Path, tokenizer: Tokenizer) -> None:

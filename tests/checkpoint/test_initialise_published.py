@@ -19,7 +19,7 @@ from training.tiny_corpus import ENCODER
 
 from zipformer.checkpoint.init_source import VOCABULARY
 from zipformer.checkpoint.initialise import initialise
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
 
 
 @pytest.mark.parametrize("where", ["exp/tokens.txt", "data/lang_bpe_500/tokens.txt", "bpe"])

@@ -17,8 +17,8 @@ from nn.small_encoder import KINDS
 from training.tiny_corpus import ENCODER, VOCAB_SIZE
 
 from zipformer.checkpoint.initialise import initialise
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
+from zipformer.tokens import Tokenizer
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from data.small_corpus import (
 )
 
 from zipformer.config import DataConfig
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer, open_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tokenizer(corpus: Path) -> Tokenizer:
-    return Tokenizer(corpus / "bpe.model")
+    return open_tokenizer(corpus / "bpe.model")
 
 
 @pytest.fixture(params=["features", "audio"])

@@ -15,7 +15,7 @@ from local.compute_fbank import Settings, compute
 from local.train_bpe import train_bpe
 from zipformer.config import DataConfig
 from zipformer.data.batch import Batch
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer, open_tokenizer
 
 LENGTHS = [0.8, 1.0, 1.3, 0.9, 2.2, 1.7, 1.1, 2.9, 1.5, 0.7, 2.0, 1.2]
 WORDS = ("zero", "one", "two", "three", "four", "five")
@@ -78,7 +78,7 @@ def make_tokenizer(folder: Path) -> Tokenizer:
     path = folder / "bpe.model"
     texts = [" ".join(order) for order in permutations(WORDS, 3)]
     path.write_bytes(train_bpe(texts, 500)[0])
-    return Tokenizer(path)
+    return open_tokenizer(path)
 
 
 def config_for(*manifests: Path, **changes: object) -> DataConfig:

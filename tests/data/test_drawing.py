@@ -26,7 +26,8 @@ from zipformer.data.dataset import Reply, Request
 from zipformer.data.drawing import Drawing
 from zipformer.data.loader import TrainLoader
 from zipformer.data.sampler import Share, TrainingSampler
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
+from zipformer.tokens.sentencepiece_model import SentencePieceTokenizer
 
 Named = tuple[list[str], tuple[int, ...], str | None]
 
@@ -109,9 +110,11 @@ def test_only_the_own_share_is_tokenized_and_once(
     mixed: DataConfig, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
-    real = Tokenizer.encode
+    real = SentencePieceTokenizer.encode
     monkeypatch.setattr(
-        Tokenizer, "encode", lambda self, text: (encoded.append(text), real(self, text))[1]
+        SentencePieceTokenizer,
+        "encode",
+        lambda self, text: (encoded.append(text), real(self, text))[1],
     )
     batches = list(TrainLoader(mixed, tokenizer, 5, Share(0, 2, 1)).epoch(1))
     undecided = ["one " * 29 + "one"] * 3  # by a bound: more characters than frames

@@ -19,7 +19,7 @@ from data.small_corpus import (
 from zipformer.data.features import extract
 from zipformer.data.loader import eval_batches
 from zipformer.data.manifests import count_cuts
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
 
 
 def test_evaluation_takes_every_cut_as_it_is(corpus: Path, tokenizer: Tokenizer) -> None:

@@ -16,7 +16,7 @@ from zipformer.data.features import extract
 from zipformer.data.level import FLOOR, change_level, draw_level
 from zipformer.data.manifests import open_cuts
 from zipformer.data.seeds import generator_for
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import open_tokenizer
 
 
 @pytest.mark.parametrize("gain", [0.001, 0.03, 1.0, 7.0])
@@ -52,7 +52,7 @@ def test_without_a_range_nothing_is_drawn() -> None:
 
 def test_training_hears_other_levels_and_evaluation_does_not(tmp_path: Path) -> None:
     write_tokenizer(tmp_path / "bpe.model")
-    tokenizer = Tokenizer(tmp_path / "bpe.model")
+    tokenizer = open_tokenizer(tmp_path / "bpe.model")
     manifest = write_manifest(tmp_path / "cuts.jsonl.gz", make_cuts(tmp_path / "a", [1.0]))
     request = Request(list(open_cuts(manifest)), seeds=(1, 2))
     config = DataConfig(volume=(0.5, 0.5), spec_augment=SpecAugmentConfig(prob=0.0))

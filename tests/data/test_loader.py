@@ -24,7 +24,7 @@ from zipformer.data import dataset as dataset_module
 from zipformer.data.loader import TrainLoader, eval_batches
 from zipformer.data.manifests import count_cuts, manifest_seconds, open_cuts
 from zipformer.data.sampler import Share
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
 
 
 def test_the_number_of_workers_changes_nothing(config: DataConfig, tokenizer: Tokenizer) -> None:

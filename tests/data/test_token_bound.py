@@ -17,7 +17,7 @@ from lhotse.cut import MonoCut
 from zipformer.config import DataConfig
 from zipformer.context import output_frames
 from zipformer.data.filters import SPARE_FRAMES, TrainingFilter
-from zipformer.data.tokenizer import SPECIAL_TOKENS, Tokenizer
+from zipformer.tokens import SPECIAL_TOKENS, Tokenizer, open_tokenizer
 
 TEXTS = ["the quick brown fox", "jumps over a lazy dog", "Stra\u00dfe \u00fcber \u4f60\u597d"] * 3
 MODELS: dict[str, dict[str, object]] = {
@@ -59,7 +59,7 @@ def trained(path: Path, settings: dict[str, object]) -> Tokenizer:
         **{"vocab_size": 60, **settings},
     )
     path.write_bytes(model.getvalue())
-    return Tokenizer(path)
+    return open_tokenizer(path)
 
 
 @given(text=st.text(max_size=40) | st.text(NASTY + "abc dog", max_size=40))

@@ -18,7 +18,7 @@ from data.small_corpus import (
 
 from zipformer.config import DataConfig
 from zipformer.data.loader import TrainLoader, eval_batches
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from zipformer import ops
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.diagnosis import largest, machine, operations, speech, steps, waiting
 from zipformer.diagnosis.check import Setting, Skip
 from zipformer.diagnosis.steps import DrawsOfTheCpu, Trainer, check_step
 from zipformer.diagnosis.tiny_runs import distance, judge
 from zipformer.diagnosis.waiting import waiting_lines
+from zipformer.tokens import open_tokenizer
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_speech_is_the_same_every_time_and_can_be_written(tmp_path: Path) -> Non
     assert one.feature_lens.tolist() == [100, 50] and one.seconds == pytest.approx(1.5)
     assert sum(speech.spread(600.0, 16.0)) == pytest.approx(600.0, rel=0.05)
     speech.write_tokenizer(tmp_path / "bpe.model", 60)
-    tokenizer = Tokenizer(tmp_path / "bpe.model")
+    tokenizer = open_tokenizer(tmp_path / "bpe.model")
     assert tokenizer.vocab_size == 60
     words = speech._words()[:20]
     assert not tokenizer.unknown_characters(" ".join(words))

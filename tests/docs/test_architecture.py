@@ -108,7 +108,7 @@ def test_a_chunk_goes_the_way_of_the_page_to_its_word() -> None:
     assert trace.ended and call.text
     wanted = walk("One chunk: to its word")
     assert sorted(trace.files) == sorted(wanted)
-    order = [trace.files.index(name) for name in ("serving/messages.py", "nn/", "search/pieces.py")]
+    order = [trace.files.index(name) for name in ("serving/messages.py", "nn/", "tokens/pieces.py")]
     assert order == sorted(order)
     assert len(wanted) <= MOST_FILES
 

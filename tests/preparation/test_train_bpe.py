@@ -8,7 +8,7 @@ from data.small_corpus import WORDS
 from preparation.steps import run_script
 
 from local.train_bpe import train_bpe
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import open_tokenizer
 
 
 def texts() -> list[str]:
@@ -23,7 +23,7 @@ def test_a_token_set_has_the_size_asked_for_or_what_the_text_carries(tmp_path: P
     for wanted in (20, 500):
         model, size = train_bpe(texts(), wanted)
         (tmp_path / "bpe.model").write_bytes(model)
-        tokenizer = Tokenizer(tmp_path / "bpe.model")
+        tokenizer = open_tokenizer(tmp_path / "bpe.model")
         assert tokenizer.vocab_size == size
         assert size == 20 if wanted == 20 else 20 < size < 500
         assert all(tokenizer.decode(tokenizer.encode(t)) == t for t in texts())
@@ -49,7 +49,7 @@ def test_the_command_says_that_it_lowered_the_size(tmp_path: Path) -> None:
     done = run_script(*command, "--out", tmp_path / "lang/bpe.model")
     assert done.returncode == 0, done.stderr
     assert "400 were asked for" in done.stdout
-    assert Tokenizer(tmp_path / "lang/bpe.model").vocab_size < 400
+    assert open_tokenizer(tmp_path / "lang/bpe.model").vocab_size < 400
 
 
 def test_the_command_can_insist_on_the_size(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from local.train_bpe import train_bpe
 from recipes.digits.segments import read_table
 from zipformer.config import DataConfig
 from zipformer.data.loader import TrainLoader, eval_batches
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import open_tokenizer
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "digits"
 DIGITS = "zero one two three four five six seven eight nine".split()
@@ -82,7 +82,7 @@ def test_babble_repeats_the_test_strings_over_other_speakers(data: Path) -> None
 
 
 def test_the_token_set_writes_every_transcript(data: Path) -> None:
-    tokenizer = Tokenizer(data / "lang_bpe" / "bpe.model")
+    tokenizer = open_tokenizer(data / "lang_bpe" / "bpe.model")
     for name in SETS:
         for cut in cuts_of(data, name):
             text = cut.supervisions[0].text
@@ -96,7 +96,7 @@ def test_on_the_text_of_a_whole_training_set_every_digit_is_one_token(
     rng = np.random.default_rng(seed)
     texts = [" ".join(rng.choice(DIGITS, rng.integers(3, 9))) for _ in range(800)]
     (tmp_path / "bpe.model").write_bytes(train_bpe(texts, 29)[0])
-    tokenizer = Tokenizer(tmp_path / "bpe.model")
+    tokenizer = open_tokenizer(tmp_path / "bpe.model")
     tokens = [tokenizer.tokens[i] for i in tokenizer.encode(" ".join(DIGITS))]
     assert tokens == [f"\u2581{digit}" for digit in DIGITS]
 
@@ -109,7 +109,7 @@ def test_the_loaders_read_what_was_prepared(data: Path) -> None:
         max_duration=60.0,
         num_workers=0,
     )
-    tokenizer = Tokenizer(data / "lang_bpe" / "bpe.model")
+    tokenizer = open_tokenizer(data / "lang_bpe" / "bpe.model")
     loader = TrainLoader(config, tokenizer, seed=1)
     assert sum(len(batch.cut_ids) for batch in loader.epoch(1)) == 3 * 18
     assert not loader.dropped

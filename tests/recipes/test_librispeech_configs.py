@@ -18,8 +18,8 @@ from zipformer.config.command_line import load_config
 from zipformer.config.keys import flatten, is_under
 from zipformer.config.toml import to_dict
 from zipformer.context import Context, parse_contexts
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
+from zipformer.tokens import open_tokenizer
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "librispeech"
 DIGITS_BPE = Path(__file__).parents[1] / "assets" / "digits" / "bpe.model"
@@ -185,7 +185,7 @@ SHRINK += ["--frontend-channels", "4,4,8"]
 
 def test_fine_tuning_takes_a_causal_checkpoint_whole(tmp_path: Path) -> None:
     shutil.copyfile(DIGITS_BPE, tmp_path / "bpe.model")
-    tokenizer = Tokenizer(tmp_path / "bpe.model")
+    tokenizer = open_tokenizer(tmp_path / "bpe.model")
     causal = config("medium_causal", *SHRINK)
     start = AsrModel(causal.encoder, tokenizer.vocab_size, causal.model)
     content = {

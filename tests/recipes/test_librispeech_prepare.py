@@ -15,7 +15,7 @@ from recipes.prepared import RECIPES, prepare
 
 from zipformer.config import DataConfig
 from zipformer.data.loader import TrainLoader
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import open_tokenizer
 
 SCRIPT = RECIPES / "librispeech" / "prepare.sh"
 SPEAKERS = {"84": ".mp3", "174": ".wav", "1272": ".opus", "1462": ".flac", "2035": ".flac"}
@@ -66,7 +66,7 @@ def test_every_file_of_the_contract_is_there(data: Path) -> None:
         recordings, supervisions = RecordingSet.from_file(path), SupervisionSet.from_file(spoken)
         assert [r.id for r in recordings] == [s.recording_id for s in supervisions]
         assert {cut.id for cut in cuts_of(data, part)} == {r.id for r in recordings}
-    assert Tokenizer(data / "lang_bpe_40" / "bpe.model").vocab_size == 40
+    assert open_tokenizer(data / "lang_bpe_40" / "bpe.model").vocab_size == 40
 
 
 def test_features_are_those_of_the_audio_in_every_format(data: Path) -> None:
@@ -119,7 +119,7 @@ def test_training_reads_what_was_prepared(data: Path) -> None:
         max_duration=30.0,
         num_workers=0,
     )
-    loader = TrainLoader(config, Tokenizer(data / "lang_bpe_40" / "bpe.model"), seed=1)
+    loader = TrainLoader(config, open_tokenizer(data / "lang_bpe_40" / "bpe.model"), seed=1)
     batches = list(loader.epoch(1))
     assert sum(len(batch.cut_ids) for batch in batches) == 12
     assert all(np.isfinite(batch.features.numpy()).all() for batch in batches)
@@ -133,7 +133,7 @@ def test_a_second_run_does_nothing_and_a_changed_option_its_own_stage(
     shutil.copytree(data, again)
     printed = run(corpus, again, "--vocab-size", "45", "--stage", "4")
     assert printed.count("done before") == 1
-    assert Tokenizer(again / "lang_bpe_45" / "bpe.model").vocab_size == 45
+    assert open_tokenizer(again / "lang_bpe_45" / "bpe.model").vocab_size == 45
 
 
 def test_another_corpus_is_not_taken_for_the_earlier_one(data: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_on_the_fly_nothing_is_stored_and_shards_hold_audio(
         noise_prob=1.0,
         num_workers=0,
     )
-    loader = TrainLoader(config, Tokenizer(data / "lang_bpe_40" / "bpe.model"), seed=1)
+    loader = TrainLoader(config, open_tokenizer(data / "lang_bpe_40" / "bpe.model"), seed=1)
     assert sum(len(batch.cut_ids) for batch in loader.epoch(1)) == 3
 
 
@@ -185,7 +185,7 @@ def test_too_little_text_gives_fewer_tokens_and_says_so(corpus: Path, data: Path
     printed = run(corpus, data, "--stage", "5", "--vocab-size", "500")
     assert "the text carries no more than" in printed and "ready" in printed
     possible = int(printed.split("no more than ")[1].split()[0])
-    assert Tokenizer(data / "lang_bpe_500" / "bpe.model").vocab_size == possible < 500
+    assert open_tokenizer(data / "lang_bpe_500" / "bpe.model").vocab_size == possible < 500
 
 
 def test_too_little_text_of_a_training_part_is_an_error(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from recipes.prepared import RECIPES, prepare
 from zipformer.config import RunConfig
 from zipformer.config.command_line import load_config
 from zipformer.config.toml import to_dict
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import open_tokenizer
 from zipformer.training.loop import fit
 
 CONFIG = RECIPES / "own_data" / "small.toml"
@@ -60,7 +60,7 @@ def test_a_table_becomes_three_sets_held_apart_by_speaker(prepared: tuple[Path, 
     assert "12 speakers: the sets are held apart by speaker" in printed
     assert all(cut.supervisions[0].text.islower() for cut in cuts["train"])
     assert all(len(cut.load_features()) == cut.num_frames for cut in cuts["train"])
-    assert Tokenizer(data / "lang_bpe" / "bpe.model").vocab_size == 50
+    assert open_tokenizer(data / "lang_bpe" / "bpe.model").vocab_size == 50
 
 
 def test_a_bad_line_is_named(prepared: tuple[Path, str]) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_run import train_tokenizer
 
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.evaluation.subtitles import to_srt
 from zipformer.search.protocol import Hypothesis
-from zipformer.search.words import Word, words_of
+from zipformer.search.words import Word, text_of, words_of
+from zipformer.tokens import Tokenizer
+from zipformer.tokens.pieces import text_of_tokens
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,27 @@ def spoken(tokens: list[int], first: int = 3, hop: int = 2) -> Hypothesis:
 def test_words_joined_are_the_text(tokenizer: Tokenizer, text: str) -> None:
     words = words_of(spoken(tokenizer.encode(text)), tokenizer.tokens)
     assert " ".join(word.text for word in words) == text
+
+
+MIXED = ["<blk>", "\u2581", "你", "好", "▁hello", "w", "▁世", "s", "▁<0xE4><0xBD><0xA0>", "。"]
+
+
+@given(st.lists(st.integers(0, len(MIXED) - 1), max_size=12))
+def test_words_of_any_script_make_the_text(ids: list[int]) -> None:
+    words = words_of(spoken(ids), MIXED)
+    assert text_of(words).split() == text_of_tokens(ids, MIXED).split()
+
+
+def test_chinese_characters_have_times_of_their_own() -> None:
+    words = words_of(spoken([4, 7, 2, 3, 5, 6]), MIXED)
+    assert [(w.text, w.spaced) for w in words] == [
+        ("hellos", True),
+        ("你", False),
+        ("好", False),
+        ("w", False),
+        ("世", True),
+    ]
+    assert [w.start for w in words] == [0.12, 0.28, 0.36, 0.44, 0.52]
 
 
 def test_a_word_lasts_from_its_first_token_to_the_end_of_its_last(tokenizer: Tokenizer) -> None:

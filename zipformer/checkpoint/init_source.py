@@ -18,8 +18,8 @@ from zipformer.checkpoint.files import (
 )
 from zipformer.checkpoint.icefall import published_weights, read_published, rename_published
 from zipformer.checkpoint.loading import LoadedModel, load_file, load_model
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.nn.encoder_config import EncoderConfig
+from zipformer.tokens import open_tokenizer
 
 WEIGHT_FILES = ("model.pt", "pretrained.pt")  # exported by us, published by others
 SHOWN = 6  # names in a message
@@ -166,7 +166,7 @@ def _read_tokens(path: Path) -> list[str]:
         ValueError: If the file is neither.
     """
     if path.name == BPE_MODEL:
-        return Tokenizer(path).tokens
+        return open_tokenizer(path).tokens
     lines = path.read_text(encoding="utf-8").splitlines()
     pairs = [line.split() for line in lines if line.strip()]
     if any(len(pair) != 2 or not pair[1].isdecimal() for pair in pairs):

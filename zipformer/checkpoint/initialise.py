@@ -16,8 +16,8 @@ from torch import Tensor
 
 from zipformer.checkpoint.init_source import SHOWN, VOCABULARY, Source, read_source
 from zipformer.config.toml import Plain, to_dict
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
+from zipformer.tokens import Tokenizer
 
 # Where to look in the config when such parameters are missing, or of another size.
 CONFIG_KEYS = (

@@ -28,8 +28,8 @@ from zipformer.config import ContextConfig, RunConfig
 from zipformer.config.menu import describe_menu, in_menu
 from zipformer.config.reading import from_dict
 from zipformer.context import Context
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
+from zipformer.tokens import Tokenizer, open_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -246,4 +246,4 @@ def _load_tokenizer(exp_dir: Path, checkpoint: Checkpoint, path: Path) -> Tokeni
         raise FileNotFoundError(f"{bpe_model} is missing: training puts it there; copy it back")
     if sha256(bpe_model) != checkpoint["files"].get(BPE_MODEL):
         raise ValueError(f"{bpe_model} is not the tokenizer that {path.name} was trained with")
-    return Tokenizer(bpe_model)
+    return open_tokenizer(bpe_model)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from zipformer.context import FRAME_SECONDS
-from zipformer.data.tokenizer import BLANK_ID
+from zipformer.tokens import BLANK_ID
 
 
 @dataclass

@@ -22,7 +22,7 @@ from zipformer.data.level import draw_level
 from zipformer.data.manifests import UNREADABLE, source_of, text_of
 from zipformer.data.noise import NoiseMixer
 from zipformer.data.seeds import generator_for, integer
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch.utils.data import IterableDataset
 from zipformer.data.dataset import Request
 from zipformer.data.filters import TrainingFilter
 from zipformer.data.sampler import Share, TrainingSampler
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.data.workers import Parcel
+from zipformer.tokens import Tokenizer
 
 STEPS_AHEAD = 4  # that wait, drawn, until they are asked for
 

@@ -12,7 +12,7 @@ from zipformer.context import FRAME_SECONDS, output_frames
 from zipformer.data.audio import check_one_channel, check_sample_rate
 from zipformer.data.features import MIN_SAMPLES
 from zipformer.data.manifests import text_of
-from zipformer.data.tokenizer import Tokenizer
+from zipformer.tokens import Tokenizer
 
 SPARE_FRAMES = 2  # output frames that a transcript leaves over, at the least
 

@@ -17,8 +17,8 @@ from zipformer.data.drawing import STEPS_AHEAD, Drawing, Drawn
 from zipformer.data.filters import check_audio
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.data.sampler import Share, TrainingSampler, sorted_batches
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.data.workers import Parcel, answers, items
+from zipformer.tokens import Tokenizer
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
 

@@ -16,8 +16,8 @@ import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
 from zipformer.data.batch import Batch, collate
-from zipformer.data.tokenizer import SPECIAL_TOKENS, UNK_ID
 from zipformer.nn.zipformer.config import ZipformerConfig
+from zipformer.tokens import SPECIAL_TOKENS, UNK_ID
 
 # Two stacks of one layer: a step takes a fraction of a second on one core.
 TINY = ZipformerConfig(

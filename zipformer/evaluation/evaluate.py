@@ -57,7 +57,7 @@ def decode_batches(
     Raises:
         MemoryError: If a batch does not fit into the memory of the device, saying what to lower.
     """
-    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.tokens, search)
+    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.pieces, search)
     decoded = Decoded()
     device = next(loaded.model.parameters()).device
     for batch in batches:

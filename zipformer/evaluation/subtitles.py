@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from zipformer.search.words import Word
+from zipformer.search.words import Word, text_of
 
 MAX_CUE_SECONDS = 6.0
 MAX_CUE_CHARACTERS = 70
@@ -23,7 +23,7 @@ def to_srt(words: Sequence[Word]) -> str:
         lines += [
             str(number),
             f"{_srt_time(cue[0].start)} --> {_srt_time(end)}",
-            " ".join(word.text for word in cue),
+            text_of(cue),
             "",
         ]
     return "\n".join(lines)

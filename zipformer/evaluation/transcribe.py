@@ -13,7 +13,7 @@ from zipformer.context import Context
 from zipformer.data.audio import read_audio
 from zipformer.data.features import extract
 from zipformer.search import Search, make_searcher
-from zipformer.search.words import Word, words_of
+from zipformer.search.words import Word, text_of, words_of
 from zipformer.streaming import Recognizer
 
 LONG_SECONDS = 60.0  # longer audio is heard as a stream where the context allows it
@@ -60,7 +60,7 @@ class Transcriber:
         self.loaded = loaded
         self.context = context
         self.searcher = make_searcher(
-            loaded.model.heads_at(context), loaded.tokenizer.tokens, search
+            loaded.model.heads_at(context), loaded.tokenizer.pieces, search
         )
         self.device = next(loaded.model.parameters()).device
 
@@ -73,7 +73,7 @@ class Transcriber:
         rate = self.loaded.config.data.sample_rate
         samples = read_audio(path, rate)
         words = self.words(samples)
-        text = " ".join(word.text for word in words)
+        text = text_of(words)
         return Transcript(str(path), round(len(samples) / rate, 3), str(self.context), text, words)
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class Transcriber:
 
         An hour is no problem where the context streams: a stream holds little memory.
         """
-        config, tokens = self.loaded.config, self.loaded.tokenizer.tokens
+        config, tokens = self.loaded.config, self.loaded.tokenizer.pieces
         rate = config.data.sample_rate
         if self.context.streams and len(samples) > rate * LONG_SECONDS:
             return self._stream_words(samples)

@@ -180,7 +180,7 @@ def _score(
 def _pytorch(
     loaded: LoadedModel, context: Context
 ) -> Callable[[list[np.ndarray]], list[Hypothesis]]:
-    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.tokens)
+    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.pieces)
     device = next(loaded.model.parameters()).device
     rate, bins = loaded.config.data.sample_rate, loaded.config.encoder.num_features
 

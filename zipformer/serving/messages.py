@@ -20,8 +20,8 @@ import math
 import numpy as np
 
 from zipformer.context import OUTPUT_FRAME_SECONDS
-from zipformer.search.pieces import WORD_START
 from zipformer.streaming.stream import Stream
+from zipformer.tokens.pieces import WORD_START
 
 END_OF_AUDIO = "Done"
 END_OF_WORDS = "Done!"

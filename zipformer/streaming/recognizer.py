@@ -116,7 +116,7 @@ class Recognizer:
         """A loaded model as a recognizer; arguments and errors as above."""
         loaded.check_context(context, live=True)
         rate = loaded.config.data.sample_rate
-        return cls(loaded.model, loaded.tokenizer.tokens, context, search, rate, traced)
+        return cls(loaded.model, loaded.tokenizer.pieces, context, search, rate, traced)
 
     @property
     def state_bytes(self) -> int:

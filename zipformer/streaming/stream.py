@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zipformer.search.pieces import text_of_tokens
 from zipformer.search.protocol import Hypothesis, SearchState
 from zipformer.search.words import Word, words_of
 from zipformer.streaming.feature_stream import FeatureStream
+from zipformer.tokens.pieces import text_of_tokens
 
 
 @dataclass(frozen=True)

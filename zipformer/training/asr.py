@@ -19,9 +19,9 @@ from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, TrainLoader, eval_batches
 from zipformer.data.manifests import count_cuts, manifest_seconds
 from zipformer.data.sampler import Share
-from zipformer.data.tokenizer import Tokenizer
 from zipformer.model import AsrModel
 from zipformer.search import make_searcher
+from zipformer.tokens import open_tokenizer
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.methods import Single, StepLoss, make_method
@@ -39,7 +39,7 @@ class AsrTask:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.tokenizer = Tokenizer(config.data.bpe_model)
+        self.tokenizer = open_tokenizer(config.data.bpe_model)
         self.method = make_method(config)
         self.contexts = ContextSampler(
             config.context, config.encoder, config.train.seed, self.method.full_share
@@ -115,7 +115,7 @@ class AsrTask:
 
     def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
         """Word errors in percent of the reference words: greedy search of the first head."""
-        searcher = make_searcher(model.heads_at(context), self.tokenizer.tokens)
+        searcher = make_searcher(model.heads_at(context), self.tokenizer.pieces)
         errors, words = 0.0, 0.0
         for batch in self._validation_batches(model, processes, self.config.validation.wer_cuts):
             out, lengths = model.encoder(

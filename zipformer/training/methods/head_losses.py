@@ -17,11 +17,11 @@ from torch import Tensor
 from zipformer.config import LossConfig
 from zipformer.context import output_frames
 from zipformer.data.batch import Batch
-from zipformer.data.tokenizer import BLANK_ID
 from zipformer.heads.attention_decoder import with_end
 from zipformer.losses import Emission, attention_loss, ctc_loss
 from zipformer.losses.transducer import SharedLattice, shared_transducer_losses
 from zipformer.model import Heads
+from zipformer.tokens import BLANK_ID
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trained_digits import trained
 
-from zipformer.search.pieces import text_of_tokens
+from zipformer.tokens.pieces import text_of_tokens
 
 PIECES = ["<blk>", "<sos/eos>", "<unk>", "\u2581one", "s", "\u2581", "<0xC3>", "<0xA4>", "\u2581t"]
 
@@ -27,7 +27,7 @@ def test_words_are_those_of_the_tokenizer(ids: list[int]) -> None:
         ([0, 3, 1, 2, 4], "ones"),
         ([8, 6, 7], "t\u00e4"),
         ([8, 6], "t"),
-        ([8, 7], "t\ufffd"),
+        ([8, 7], "t"),
         ([5, 4], "s"),
     ],
 )
