@@ -22,6 +22,7 @@ VERBS = [
     "decode",
     "compare",
     "report",
+    "adopt",
     "transcribe",
     "export",
     "serve",

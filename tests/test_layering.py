@@ -26,6 +26,7 @@ FLOORS = [
     "zipformer.training",
     "zipformer.training.methods",
     "zipformer.checkpoint",
+    "zipformer.released",
     "zipformer.search",
     "zipformer.data",
     "zipformer.tokens",
@@ -45,7 +46,7 @@ FLOORS = [
     "zipformer.files",
 ]
 OPTIONAL = ["k2", "torchaudio", "matplotlib", "triton", "onnx", "onnxruntime", "sherpa_onnx"]
-OPTIONAL += ["websockets"]
+OPTIONAL += ["websockets", "huggingface_hub", "ssentencepiece"]
 
 
 def module_name(path: Path) -> str:

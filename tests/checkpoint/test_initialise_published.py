@@ -49,9 +49,9 @@ def test_a_published_checkpoint_is_taken_over_with_its_tokens(
 @pytest.mark.parametrize(
     ("tokens", "reason"),
     [
-        (None, "there is no tokens.txt or bpe.model"),
-        (["<blk>", "<sos/eos>", "<unk>", "a"], "tokens.txt has 4 tokens, not 24"),
-        (["<blk> x y"], "no list of tokens"),
+        (None, "there is no tokens.txt, *.model or *.vocab"),
+        (["<blk>", "<sos/eos>", "<unk>", "a"], "tokens.txt has 4 tokens"),
+        (["<blk> x y"], "models here have the blank"),
     ],
 )
 def test_without_its_tokens_what_belongs_to_them_starts_anew(

@@ -38,8 +38,7 @@ def test_it_writes_checks_and_scores_all_that_is_asked_for(
     sizes = ("--chunk", 32, "--left", 128, "--right", 32)
     done = script("export", checkpoint, *sizes, "--int8", "--offline", cwd=tmp_path)
     assert done.status == 0, done.stderr
-    assert "right context 32 was never trained" in done.stderr
-    assert done.stderr.count("WARNING") == 1
+    assert "WARNING" not in done.stderr
     assert done.stdout.count("same tokens in 2 of 2") == 2
     for files, count in (("PyTorch", 2), ("ONNX", 4), ("ONNX with 8-bit weights", 2)):
         assert done.stdout.count(f"WER in {files} ") == count, files

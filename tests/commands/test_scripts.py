@@ -15,6 +15,7 @@ MISTAKES: list[tuple[str, list[str], int, str]] = [
     ("decode", ["."], 1, NO_CHECKPOINT),
     ("compare", ["."], 1, "error: no results (decode/*/wer.json) in "),
     ("report", ["."], 1, "error: . is no folder of a run"),
+    ("adopt", ["no.pt", "--out", "exp"], 1, "error: no.pt does not exist"),
     ("transcribe", [".", "a.wav"], 1, NO_CHECKPOINT),
     ("export", ["."], 1, NO_CHECKPOINT),
     ("serve", [".", "--max-batch", "0"], 1, "error: max_batch must be positive, got 0"),

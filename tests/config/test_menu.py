@@ -53,24 +53,29 @@ def test_what_cannot_be_computed_is_refused(arguments: dict, reason: str) -> Non
     "context,policy,wanted",
     [
         ("32/256/64", "uniform", True),
-        ("32/inf/0", "uniform", True),
-        ("full", "uniform", True),
-        ("48/240/0", "uniform", False),
-        ("32/256/32", "uniform", False),
-        ("32/256/32", "curriculum", False),
-        ("32/256/32", "continuous", True),
-        ("48/240/0", "continuous", True),
-        ("32/256/512", "continuous", False),
+        ("32/128/256", "uniform", True),  # the pair was drawn, though it is longer than any chunk
+        ("64/256/256", "uniform", False),  # right 256 was drawn with chunk 32 alone
+        ("64/256/64", "uniform", True),
+        ("48/240/32", "uniform", True),  # a window of 80, which is less than a chunk of 128
+        ("48/240/128", "uniform", False),
+        ("48/240/128", "continuous", True),
+        ("48/512/0", "uniform", False),
+        ("32/inf/0", "uniform", False),
+        ("full", "uniform", False),
     ],
 )
-def test_the_menu_holds_what_training_draws(context: str, policy: str, wanted: bool) -> None:
-    menu = ContextConfig(policy=policy)
+def test_what_training_drew_or_is_as_long_as_that_is_known(
+    context: str, policy: str, wanted: bool
+) -> None:
+    chunk = (32, 128) if context != "64/256/256" else (32,)
+    menu = ContextConfig(chunk=chunk, left=(128, 256), right=(0, 256), policy=policy)
     assert in_menu(Context.parse(context), menu) is wanted
 
 
-def test_the_whole_utterance_is_in_the_menu_only_if_offered() -> None:
-    assert not in_menu(Context.full(), ContextConfig(chunk=(32, 64)))
-    assert not in_menu(Context(32, -1, 0), ContextConfig(left=(128,), policy="continuous"))
+@pytest.mark.parametrize("context", ["full", "32/256/512", "1000/48/0", "32/inf/32"])
+def test_after_whole_utterances_every_window_is_known(context: str) -> None:
+    assert in_menu(Context.parse(context), ContextConfig())
+    assert not in_menu(Context(32, 1024, 0), ContextConfig(left=(128, 512)))
 
 
 def test_the_menu_is_printed_with_all_its_sizes() -> None:

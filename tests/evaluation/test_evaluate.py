@@ -100,8 +100,8 @@ def test_an_untrained_context_is_decoded_with_a_warning(
     loaded: LoadedModel, cuts: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        evaluate(loaded, cuts, "clean", Context(64, 64, 4), decode_dir=tmp_path)
-    assert "64/64/4 is outside the menu" in caplog.text and "right 0, 64" in caplog.text
+        evaluate(loaded, cuts, "clean", Context(64, 256, 4), decode_dir=tmp_path)
+    assert "64/256/4 is outside the menu" in caplog.text and "right 0, 64" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from zipformer.checkpoint.provenance import Provenance
 from zipformer.config.toml import Plain
 from zipformer.files import replacing
 
-BPE_MODEL = "bpe.model"
+WEIGHTS = "model.pt"  # of a run that is one model: exported, or adopted from others
 
 
 class Position(TypedDict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +9,16 @@ from pathlib import Path
 from torch import Tensor
 
 from zipformer.checkpoint.files import (
-    BPE_MODEL,
     epoch_path,
     epochs_in,
     step_path,
     steps_in,
 )
-from zipformer.checkpoint.icefall import published_weights, read_published, rename_published
 from zipformer.checkpoint.loading import LoadedModel, load_file, load_model
 from zipformer.nn.encoder_config import EncoderConfig
-from zipformer.tokens import open_tokenizer
+from zipformer.released.names import rename_published
+from zipformer.released.places import find_tokens
+from zipformer.released.reading import PublishedFile, read_published
 
 WEIGHT_FILES = ("model.pt", "pretrained.pt")  # exported by us, published by others
 SHOWN = 6  # names in a message
@@ -74,9 +73,9 @@ def read_source(path: Path) -> Source:
     newest = _checkpoint_in(path)
     if newest is None:
         path = _weights_in(path) if path.is_dir() else path
-        content = read_published(path)
-        return _from_ours(load_file(path)) if _is_ours(content) else _from_published(path, content)
-    if not _is_ours(read_published(newest)):
+        file = read_published(path)
+        return _from_ours(load_file(path)) if _is_ours(file.content) else _from_published(file)
+    if not _is_ours(read_published(newest).content):
         raise ValueError(
             f"train.init_from: {newest} is no checkpoint of a run of this package. If it is a "
             f"published one, name a file: --init-from {newest}"
@@ -127,52 +126,17 @@ def _from_ours(loaded: LoadedModel, notes: tuple[str, ...] = ()) -> Source:
     )
 
 
-def _from_published(path: Path, content: Mapping[str, object]) -> Source:
-    weights, others = rename_published(published_weights(content, str(path)))
+def _from_published(file: PublishedFile) -> Source:
+    path = file.path
+    weights, others = rename_published(file.weights)
     if not any(name.startswith("encoder.") for name in weights):
-        shown = ", ".join(list(content)[:SHOWN]) or "nothing"
+        shown = ", ".join(list(file.content)[:SHOWN]) or "nothing"
         raise ValueError(f"{path} holds no Zipformer under names that are known; it has {shown}")
     size = next((len(weights[n]) for n in VOCABULARY if n in weights), 0)
-    tokens, note = _published_tokens(path, size)
-    return Source(str(path), weights, tokens, others=list(others), notes=note)
-
-
-# The tokens of a published checkpoint
-
-
-def _published_tokens(path: Path, size: int) -> tuple[list[str] | None, tuple[str, ...]]:
-    """The tokens of a published checkpoint, if a list of ``size`` is found; and what to report."""
-    folders = [path.parent, path.parent.parent / "data" / "lang_bpe_500"]
-    candidates = [folder / name for folder in folders for name in ("tokens.txt", BPE_MODEL)]
-    wrong = []
-    for candidate in filter(Path.is_file, candidates):
-        try:
-            tokens = _read_tokens(candidate)
-        except ValueError as error:
-            wrong.append(str(error))
-            continue
-        if len(tokens) == size:
-            return tokens, (f"its tokens are those of {candidate}",)
-        wrong.append(f"{candidate} has {len(tokens)} tokens, not {size}")
-    where = " or ".join(map(str, folders))
-    reason = "; ".join(wrong) or f"there is no tokens.txt or bpe.model in {where}"
-    return None, (f"its tokens are not known: {reason}",)
-
-
-def _read_tokens(path: Path) -> list[str]:
-    """Tokens by id, of a sentencepiece model or of lines ``token id``.
-
-    Raises:
-        ValueError: If the file is neither.
-    """
-    if path.name == BPE_MODEL:
-        return open_tokenizer(path).tokens
-    lines = path.read_text(encoding="utf-8").splitlines()
-    pairs = [line.split() for line in lines if line.strip()]
-    if any(len(pair) != 2 or not pair[1].isdecimal() for pair in pairs):
-        raise ValueError(f"{path} is no list of tokens: its lines must be 'token id'")
-    # Behind the tokens, such a list may have symbols that tell equal pronunciations apart.
-    by_id = {int(i): token for token, i in pairs if not re.fullmatch(r"#\d+", token)}
-    if sorted(by_id) != list(range(len(by_id))):
-        raise ValueError(f"{path} is no list of tokens: its ids must run from 0 without a gap")
-    return [by_id[i] for i in range(len(by_id))]
+    try:
+        tokenizer = find_tokens([path.parent, path.parent.parent], size)
+    except ValueError as error:
+        tokens, note = None, f"its tokens are not known: {error}"
+    else:
+        tokens, note = tokenizer.tokens, f"its tokens are those of {tokenizer.path}"
+    return Source(str(path), weights, tokens, others=list(others), notes=(note,))

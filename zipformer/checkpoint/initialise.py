@@ -171,9 +171,11 @@ def _different_keys(source: Source, model: AsrModel) -> list[str]:
         if there[key] != value and key not in TRAINING_ONLY_KEYS
     ]
     predictor, kernel = model.predictor, source.weights.get("predictor.conv.weight")
-    if predictor is not None and kernel is not None and kernel.shape[2] != predictor.context_size:
-        sizes = f"{kernel.shape[2]} there, {predictor.context_size} here"
-        different.append(f"model.context_size = {sizes}")
+    if predictor is not None and "predictor.embedding.weight" in source.weights:
+        there_size = 1 if kernel is None else kernel.shape[2]
+        if there_size != predictor.context_size:
+            sizes = f"{there_size} there, {predictor.context_size} here"
+            different.append(f"model.context_size = {sizes}")
     decoder = model.attention_decoder
     if decoder is not None and source.aed_heads not in (None, decoder.num_heads):
         different += [f"model.aed_heads = {source.aed_heads} there, {decoder.num_heads} here"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zipformer.checkpoint.averaging import range_mean
 from zipformer.checkpoint.files import (
-    BPE_MODEL,
+    WEIGHTS,
     Checkpoint,
     epoch_path,
     load,
@@ -104,7 +104,8 @@ def load_model(
     With ``iter`` the same holds for step checkpoints: ``avg`` counts these.
 
     Args:
-        exp_dir: The run's folder; or one file, whose own weights are taken (see ``load_file``).
+        exp_dir: The run's folder; or one file, whose own weights are taken (see ``load_file``), as
+            are those of ``model.pt`` in a folder without checkpoints.
         epoch: Takes ``epoch-N.pt``.
         avg: How many epochs (or step checkpoints) to average over, at least 1.
         iter: Takes ``checkpoint-STEP.pt`` instead.
@@ -125,6 +126,8 @@ def load_model(
     if epoch is not None and iter is not None:
         raise ValueError("give either an epoch or an iter (step), not both")
     if epoch is None and iter is None:
+        if (exp_dir / WEIGHTS).is_file() and newest(exp_dir) is None:
+            return load_model(exp_dir / WEIGHTS, avg=avg, device=device)
         epoch, iter = _newest_numbers(exp_dir)
     if iter is not None:
         label, path = f"iter{iter}-avg{avg}", step_path(exp_dir, iter)
@@ -144,7 +147,7 @@ def load_model(
 
 
 def load_file(path: Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """Loads the weights of one checkpoint file as they are; ``bpe.model`` lies beside it.
+    """Loads the weights of one checkpoint file as they are; the vocabulary lies beside it.
 
     Raises:
         FileNotFoundError: If one of the two is missing.
@@ -241,9 +244,10 @@ def _warn_once(run: Path, context: Context, menu: ContextConfig) -> None:
 
 
 def _load_tokenizer(exp_dir: Path, checkpoint: Checkpoint, path: Path) -> Tokenizer:
-    bpe_model = exp_dir / BPE_MODEL
-    if not bpe_model.is_file():
-        raise FileNotFoundError(f"{bpe_model} is missing: training puts it there; copy it back")
-    if sha256(bpe_model) != checkpoint["files"].get(BPE_MODEL):
-        raise ValueError(f"{bpe_model} is not the tokenizer that {path.name} was trained with")
-    return open_tokenizer(bpe_model)
+    (name,) = checkpoint["files"]
+    vocabulary = exp_dir / name
+    if not vocabulary.is_file():
+        raise FileNotFoundError(f"{vocabulary} is missing: training puts it there; copy it back")
+    if sha256(vocabulary) != checkpoint["files"][name]:
+        raise ValueError(f"{vocabulary} is not the tokenizer that {path.name} was trained with")
+    return open_tokenizer(vocabulary)

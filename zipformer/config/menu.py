@@ -29,10 +29,24 @@ def check_menu(menu: ContextConfig, encoder: EncoderConfig) -> None:
 
 
 def in_menu(context: Context, menu: ContextConfig) -> bool:
-    """Whether training drew this context, or could have."""
-    if context.is_full:
-        return UNLIMITED in menu.chunk
-    sizes = ((context.chunk, menu.chunk), (context.left, menu.left), (context.right, menu.right))
+    """Whether a model knows this context from its training.
+
+    Every one that training drew, or could have, it does. Besides, a window of chunk and right
+    context is one chunk to the encoder, so that it knows those that are no longer than a chunk that
+    it was trained with; after whole utterances any. The left context must be one that was drawn, or
+    lie below one.
+    """
+    if UNLIMITED not in menu.left and not 0 <= context.left <= max(menu.left):
+        return context.is_full and UNLIMITED in menu.chunk
+    if UNLIMITED in menu.chunk:
+        return True
+    window = context.chunk + context.right
+    return not context.is_full and (window <= max(menu.chunk) or _drawn(context, menu))
+
+
+def _drawn(context: Context, menu: ContextConfig) -> bool:
+    """Whether chunk and right context are a pair that training drew, or could have."""
+    sizes = ((context.chunk, menu.chunk), (context.right, menu.right))
     if menu.policy != "continuous":
         return all(size in offered for size, offered in sizes)
     return all(

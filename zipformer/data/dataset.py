@@ -54,7 +54,7 @@ class Reply:
 
 
 class EvaluationDataset(Dataset[Reply]):
-    """Batches as they are, no cut left out.
+    """Batches as they are, no cut left out; without token ids where a vocabulary only writes.
 
     Args:
         tokenizer: For the token ids.
@@ -73,7 +73,8 @@ class EvaluationDataset(Dataset[Reply]):
 
     def _collate(self, features: list[Tensor], cuts: list[Cut]) -> Batch:
         texts = [text_of(cut) for cut in cuts]
-        tokens = [self.tokenizer.encode(text) for text in texts]
+        cuts_text = self.tokenizer.can_encode
+        tokens = [self.tokenizer.encode(text) if cuts_text else [] for text in texts]
         return collate(features, tokens, texts, [cut.id for cut in cuts])
 
 

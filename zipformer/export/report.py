@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +13,6 @@ import torch
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.checkpoint.provenance import git_commit
 from zipformer.config import RunConfig
-from zipformer.config.menu import describe_menu
 from zipformer.context import Context
 from zipformer.data.audio import cut_samples
 from zipformer.data.features import extract
@@ -27,7 +25,6 @@ from zipformer.export.runtime import OnnxTransducer
 from zipformer.search import make_searcher
 from zipformer.search.protocol import Hypothesis
 
-logger = logging.getLogger(__name__)
 AT_ONCE = 16  # utterances in a batch
 NOISE_SECONDS = (1.0, 2.5, 4.0)  # of what stands in for speech
 
@@ -73,22 +70,6 @@ def load_speech(config: RunConfig, sets: str | None = None, limit: int = 0) -> l
         return []
 
 
-def warn_of_context(loaded: LoadedModel, context: Context) -> None:
-    """Warns if the model was not trained for the context, above all for its right context."""
-    menu = loaded.config.context
-    between = menu.policy == "continuous" and context.right <= max(menu.right)
-    if context.is_full or context.right in menu.right or between:
-        loaded.check_context(context)
-        return
-    logger.warning(
-        "right context %d was never trained (the menu was %s): score a test set with it before "
-        "you serve it (scripts/decode.py --right %d)",
-        context.right,
-        describe_menu(menu),
-        context.right,
-    )
-
-
 def export_checked(
     loaded: LoadedModel,
     context: Context,
@@ -124,7 +105,7 @@ def export_checked(
             "files that hear whole utterances"
         )
     if not context.is_full:
-        warn_of_context(loaded, context)
+        loaded.check_context(context)
         models.export_streaming(model, tokens, context, directory, int8, about, rate)
         yield f"streaming, {context.describe()}: {directory}"
         yield from _compare(loaded, context, directory, speech, int8)

@@ -11,23 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from zipformer.checkpoint import files as checkpoint
-from zipformer.checkpoint.files import BPE_MODEL, Checkpoint
+from zipformer.checkpoint.files import WEIGHTS, Checkpoint
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.config import DataConfig, TrainConfig
 from zipformer.config.toml import to_dict
 
-WEIGHTS = "model.pt"
-
 
 def export_weights(loaded: LoadedModel, directory: Path) -> Path:
-    """Writes ``model.pt`` and ``bpe.model``; averaged weights stay averaged.
+    """Writes ``model.pt`` and, beside it, the vocabulary; averaged weights stay averaged.
 
     Returns:
         The path of ``model.pt``.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    if not (directory / BPE_MODEL).exists():
-        shutil.copyfile(loaded.tokenizer.path, directory / BPE_MODEL)
+    vocabulary = directory / loaded.tokenizer.file_name
+    if not vocabulary.exists():
+        shutil.copyfile(loaded.tokenizer.path, vocabulary)
     config = replace(
         loaded.config,
         data=DataConfig(sample_rate=loaded.config.data.sample_rate),
@@ -36,7 +35,7 @@ def export_weights(loaded: LoadedModel, directory: Path) -> Path:
     content: Checkpoint = {
         "model": {n: w.contiguous().cpu() for n, w in loaded.model.state_dict().items()},
         "config": to_dict(config),
-        "files": {BPE_MODEL: checkpoint.sha256(directory / BPE_MODEL)},
+        "files": {vocabulary.name: checkpoint.sha256(vocabulary)},
         "state": {"step": loaded.steps, "audio_seconds": loaded.audio_seconds},
         "clock": {"seconds": loaded.train_seconds},
         "provenance": loaded.provenance,

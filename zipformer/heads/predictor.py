@@ -34,9 +34,10 @@ class StatelessPredictor(nn.Module):
         self.blank_id = blank_id
         self.embedding = nn.Embedding(vocab_size, dim)
         self.balancer = Balancer(0.0, 1.0, 0.5, 1.0, prob=0.05)
-        groups = dim // CHANNELS_PER_GROUP
-        self.conv = nn.Conv1d(dim, dim, context_size, groups=groups, bias=False)
-        self.balancer2 = Balancer(0.0, 1.0, 0.5, 1.0, prob=0.05)
+        if context_size > 1:  # as published: one token is its embedding, and nothing more
+            groups = dim // CHANNELS_PER_GROUP
+            self.conv = nn.Conv1d(dim, dim, context_size, groups=groups, bias=False)
+            self.balancer2 = Balancer(0.0, 1.0, 0.5, 1.0, prob=0.05)
 
     def forward(self, tokens: Tensor, pad: bool = True) -> Tensor:
         """Encodes token histories.
@@ -49,6 +50,9 @@ class StatelessPredictor(nn.Module):
             (B, U, D), or (B, U - context_size + 1, D) without padding.
         """
         embedded = self.embedding(tokens.clamp(min=0)) * (tokens >= 0).unsqueeze(-1)
-        x = self.balancer(embedded).transpose(1, 2)  # (B, D, U)
+        x: Tensor = self.balancer(embedded)
+        if self.context_size == 1:
+            return x
+        x = x.transpose(1, 2)  # (B, D, U)
         x = self.conv(F.pad(x, (self.context_size - 1, 0)) if pad else x)
         return self.balancer2(F.relu(x.transpose(1, 2)))

@@ -29,6 +29,11 @@ class SentencePieceTokenizer(Tokenizer):
         tokens = [self._processor.IdToPiece(i) for i in range(self._processor.GetPieceSize())]
         super().__init__(path, tokens, self._written(tokens))
 
+    @property
+    def file_name(self) -> str:
+        """What a copy of the file is called in the folder of a run."""
+        return "bpe.model"
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; characters that no piece holds become ``<unk>``."""
         return self._processor.EncodeAsIds(text)
@@ -46,6 +51,11 @@ class ByteLevelTokenizer(SentencePieceTokenizer):
 
     Args, Raises: As ``SentencePieceTokenizer``.
     """
+
+    @property
+    def file_name(self) -> str:
+        """What a copy of the file is called in the folder of a run."""
+        return "bbpe.model"
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, Chinese characters being words of their own."""

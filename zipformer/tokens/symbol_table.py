@@ -6,6 +6,7 @@ scores of a ``.vocab``, where it is installed.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -38,6 +39,16 @@ class TokenList(Tokenizer):
     def __init__(self, path: Path) -> None:
         super().__init__(path, tokens := read_tokens(path), _pieces(tokens, is_byte_level(path)))
 
+    @property
+    def can_encode(self) -> bool:
+        """A list does not say how."""
+        return False
+
+    @property
+    def file_name(self) -> str:
+        """What a copy of the file is called in the folder of a run."""
+        return "bbpe_tokens.txt" if is_byte_level(self.path) else "tokens.txt"
+
     def encode(self, text: str) -> list[int]:
         """Raises ``ValueError``: a list does not say how text is cut."""
         raise ValueError(
@@ -63,6 +74,11 @@ class ScoredVocabulary(Tokenizer):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, tokens := read_vocabulary(path), _pieces(tokens, False))
+
+    @property
+    def can_encode(self) -> bool:
+        """Whether simple-sentencepiece is installed."""
+        return importlib.util.find_spec("ssentencepiece") is not None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text.

@@ -46,6 +46,16 @@ class Tokenizer(ABC):
             )
 
     @property
+    def can_encode(self) -> bool:
+        """Whether text can be cut into tokens here, not only written."""
+        return True
+
+    @property
+    def file_name(self) -> str:
+        """What a copy of the file is called, so that it is read as the same kind of vocabulary."""
+        return self.path.name
+
+    @property
     def vocab_size(self) -> int:
         """Number of token ids, special ones included."""
         return len(self.tokens)

@@ -11,7 +11,6 @@ import torch
 from kaldialign import edit_distance
 from torch import Tensor, nn
 
-from zipformer.checkpoint.files import BPE_MODEL
 from zipformer.checkpoint.initialise import initialise
 from zipformer.config import RunConfig
 from zipformer.context import FRAME_SECONDS, Context, output_lengths, parse_contexts
@@ -35,11 +34,16 @@ class AsrTask:
 
     Args:
         config: The resolved config; ``data.bpe_model`` must exist.
+
+    Raises:
+        ValueError: If the vocabulary writes text, but cannot cut it into tokens.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.tokenizer = open_tokenizer(config.data.bpe_model)
+        if not self.tokenizer.can_encode:
+            self.tokenizer.encode("")  # raises, saying what is missing
         self.method = make_method(config)
         self.contexts = ContextSampler(
             config.context, config.encoder, config.train.seed, self.method.full_share
@@ -47,7 +51,7 @@ class AsrTask:
 
     def files(self) -> dict[str, Path]:
         """The tokenizer."""
-        return {BPE_MODEL: self.config.data.bpe_model}
+        return {self.tokenizer.file_name: self.tokenizer.path}
 
     def build_loader(self, share: Share) -> TrainLoader:
         """Batches from ``data.train``."""

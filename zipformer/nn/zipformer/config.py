@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from zipformer.nn.choices import ActivationName, Choices, NormName
 from zipformer.nn.encoder_config import EncoderConfig, Size
@@ -28,8 +28,9 @@ class ZipformerConfig(EncoderConfig):
     """Sizes of the Zipformer; every tuple has one entry per stack.
 
     The defaults are the medium model of the paper (Zipformer, arXiv 2310.11230, Table 1): about
-    66 M parameters as a transducer. The small one has about 23 M, the large one 149 M. The keys
-    after ``pos_dim`` are for ablations (see ``docs/encoders.md``).
+    66 M parameters as a transducer. The small one has about 23 M, the large one 149 M, and the
+    largest, ``xlarge``, which was released later, 300 M with a CTC head. The keys after ``pos_dim``
+    are for ablations (see ``docs/encoders.md``).
 
     Raises:
         ValueError: If the tuples differ in length or a size cannot be built.
@@ -69,7 +70,18 @@ class ZipformerConfig(EncoderConfig):
             "unmasked_dims": (192, 192, 256, 320, 256, 192),
             "feedforward_dims": (512, 768, 1536, 2048, 1536, 768),
         },
+        "xlarge": {
+            "num_layers": (2, 2, 4, 5, 4, 2),
+            "dims": (192, 384, 768, 1024, 768, 384),
+            "unmasked_dims": (192, 256, 320, 512, 320, 256),
+            "feedforward_dims": (512, 1024, 2048, 3072, 2048, 1024),
+        },
     }
+
+    @classmethod
+    def xlarge(cls, **changes: Size) -> Self:
+        """The size of the authors' package beyond the paper; any field may be changed."""
+        return cls._of_size("xlarge", changes)
 
     def __post_init__(self) -> None:
         super().__post_init__()
