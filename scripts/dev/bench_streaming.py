@@ -33,7 +33,7 @@ from zipformer.context import parse_contexts  # noqa: E402
 from zipformer.evaluation.table import Table, to_markdown  # noqa: E402
 from zipformer.export import export_streaming  # noqa: E402
 from zipformer.export.feeding import tail_seconds  # noqa: E402
-from zipformer.export.runtime import OnnxEncoder, OnnxTransducer  # noqa: E402
+from zipformer.export.runtime import OnnxEncoder, OnnxModel  # noqa: E402
 from zipformer.model import SpeechModel  # noqa: E402
 from zipformer.streaming import Recognizer  # noqa: E402
 from zipformer.streaming.packed_step import PackedStep, trace  # noqa: E402
@@ -108,7 +108,7 @@ def recognitions(
     tail = np.zeros((count, round(RATE * tail_seconds(context))), np.float32)
     audio = np.concatenate([samples, tail], axis=1)
     pieces = np.array_split(audio, -(-audio.shape[1] // (160 * context.chunk)), axis=1)
-    onnx = OnnxTransducer(folder)
+    onnx = OnnxModel(folder)
 
     def ours(recognizer: Recognizer) -> Callable[[], object]:
         def run() -> None:
@@ -153,7 +153,7 @@ def encoder_steps(model: SpeechModel, context: Context, folder: Path, count: int
     traced = trace(step)
     features = torch.randn(count, context.window + 13, model.encoder.config.num_features)
     state = torch.cat([step.fresh.pack()] * count), torch.cat([step.fresh.processed] * count)
-    encoder = OnnxTransducer(folder).encoder
+    encoder = OnnxModel(folder).encoder
     assert isinstance(encoder, OnnxEncoder), "exported for streams"
     fresh = encoder.initial_state(count)
     return {

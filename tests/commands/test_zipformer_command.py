@@ -75,7 +75,10 @@ def test_the_package_is_a_command_too() -> None:
     [
         ("trian", "trian: unknown verb; did you mean train?"),
         ("exports", "exports: unknown verb; did you mean export or report?"),
-        ("qqqq", "qqqq: unknown verb; known: train, decode, compare, report, adopt, transcribe, export, "),
+        (
+            "qqqq",
+            "qqqq: unknown verb; known: train, decode, compare, report, adopt, transcribe, ",
+        ),
         ("--hlep", "--hlep: unknown option; did you mean --help?"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from trained_digits import trained
 
 from zipformer.context import Context
-from zipformer.export import export_offline, export_streaming
+from zipformer.export import Options, export_offline, export_streaming
 
 INT8 = Context(32, 256, 64)
 
@@ -29,7 +29,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Context], Pa
         if context.is_full:
             export_offline(model, tokens, folder)
         else:
-            export_streaming(model, tokens, context, folder, int8=context == INT8)
+            export_streaming(model, tokens, context, folder, Options(int8=context == INT8))
         return folder
 
     return export

@@ -16,7 +16,7 @@ from trained_digits import read_strings, trained
 from zipformer.context import Context
 from zipformer.export.check import LIMIT, Check, check
 from zipformer.export.feeding import num_steps, step_frames, tail_seconds
-from zipformer.export.runtime import OnnxTransducer
+from zipformer.export.runtime import OnnxModel
 
 
 @pytest.fixture
@@ -75,4 +75,4 @@ def test_after_the_tail_every_output_of_the_audio_was_given(num_frames: int) -> 
 
 def test_a_missing_file_is_named(exported: Callable) -> None:
     with pytest.raises(FileNotFoundError, match=r"encoder\.int8\.onnx is missing"):
-        OnnxTransducer(exported(Context(32, 256, 0)), int8=True)
+        OnnxModel(exported(Context(32, 256, 0)), "int8")

@@ -21,10 +21,12 @@ from trained_digits import read_strings, trained
 from zipformer import Context
 from zipformer.config import ModelConfig
 from zipformer.export import export_offline, export_streaming
-from zipformer.export.runtime import OnnxTransducer
+from zipformer.export.options import Form
+from zipformer.export.runtime import OnnxModel
 from zipformer.model import AsrModel
 
 CONTEXT = Context(32, 128, 64)
+FORMS: tuple[Form, ...] = ("float32", "int8")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_an_encoder_that_is_not_causal_can_be_offline(tmp_path: Path) -> None:
     with torch.no_grad():
         out, _ = model.encoder(x, torch.tensor([90]))
         wanted = model.joiner.encoder_proj(out)
-    found, _ = OnnxTransducer(tmp_path).encoder(x, torch.tensor([90]))
+    found, _ = OnnxModel(tmp_path).encoder(x, torch.tensor([90]))
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
 
 
@@ -123,16 +125,14 @@ def test_files_with_8_bit_weights_are_small_and_say_nearly_the_same(
         whole, small = (folder / f"{name}{s}.onnx" for s in ("", ".int8"))
         assert small.stat().st_size < most * whole.stat().st_size
     audio = [cut.load_audio()[0] for cut in read_strings(digit_strings)[:6]]
-    features = OnnxTransducer(folder).features(np.concatenate(audio))[None]
+    features = OnnxModel(folder).features(np.concatenate(audio))[None]
     lengths = torch.tensor([features.shape[1]])
-    (exact, _), (rough, _) = (
-        OnnxTransducer(folder, int8).encoder(features, lengths) for int8 in (False, True)
-    )
+    (exact, _), (rough, _) = (OnnxModel(folder, form).encoder(features, lengths) for form in FORMS)
     error = (rough - exact).std() / exact.std()
     assert 1e-4 < error < 0.05
     words = [
-        [trained().tokenizer.decode(h.tokens) for h in OnnxTransducer(folder, int8).decode(audio)]
-        for int8 in (False, True)
+        [trained().tokenizer.decode(h.tokens) for h in OnnxModel(folder, form).decode(audio)]
+        for form in FORMS
     ]
     # How 8-bit products are rounded depends on the processor; a word may fall on the other side.
     pairs = [(a.split(), b.split()) for a, b in zip(*words, strict=True)]

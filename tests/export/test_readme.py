@@ -17,10 +17,11 @@ from export.conftest import INT8
 from trained_digits import read_strings, trained
 
 from zipformer.context import Context
-from zipformer.export import readme
-from zipformer.export.runtime import OnnxTransducer
+from zipformer.export import Options, readme
+from zipformer.export.runtime import OnnxModel
 
 BIN = Path(sys.executable).parent
+SPECIAL = Options(int8=True, sample_rate=8000)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -31,7 +32,9 @@ def commands(text: str) -> list[list[str]]:
 
 def program(text: str) -> str:
     """The Python program of a README."""
-    lines = text.split("Python\n\n")[1].split("\n\n8-bit")[0].split("\n\nChecked")[0]
+    lines = text.split("Python\n\n")[1]
+    for section in ("Smaller", "Hotwords", "Checked"):
+        lines = lines.split(f"\n\n{section}")[0]
     return "\n".join(line.removeprefix("  ") for line in lines.splitlines())
 
 
@@ -49,7 +52,7 @@ def test_its_commands_hear_a_recording(
     samples = read_strings(digit_strings)[0].load_audio()[0]
     soundfile.write(folder / "a.wav", samples, 16000, subtype="PCM_16")
     samples, _ = soundfile.read(folder / "a.wav", dtype="float32")
-    words = trained().tokenizer.decode(OnnxTransducer(folder).decode([samples])[0].tokens)
+    words = trained().tokenizer.decode(OnnxModel(folder).decode([samples])[0].tokens)
     text = (folder / "README.txt").read_text()
 
     def run(command: list[str | Path]) -> str:
@@ -87,7 +90,7 @@ def test_its_options_are_those_of_the_tools(exported: Callable) -> None:
 def test_the_tail_follows_from_the_context(
     tmp_path: Path, context: Context, tail: str, enough: str
 ) -> None:
-    readme.write(tmp_path, readme.Export(context, about={"model": "epoch3-avg1 of run"}))
+    readme.write(tmp_path, readme.Export(context, Options(about={"model": "epoch3-avg1 of run"})))
     text = (tmp_path / "README.txt").read_text()
     recording, server, _ = commands(text)
     assert options(recording)["right-padding"] == tail == options(server)["end-tail-padding"]
@@ -98,7 +101,7 @@ def test_the_tail_follows_from_the_context(
 
 
 def test_what_sherpa_does_not_expect_is_said_to_it(tmp_path: Path) -> None:
-    readme.write(tmp_path, readme.Export(Context(32, 128, 0), 8000, 40, int8=True))
+    readme.write(tmp_path, readme.Export(Context(32, 128, 0), SPECIAL, 40))
     text = (tmp_path / "README.txt").read_text()
     for command in commands(text)[:2]:
         assert options(command)["sample-rate"] == "8000"

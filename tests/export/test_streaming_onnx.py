@@ -10,8 +10,8 @@ from export.small_export import TOKENS, expressive_transducer, run, session, sha
 from tolerances import ENCODER, ROUNDING
 
 from zipformer import Context
-from zipformer.export import export_streaming, states
-from zipformer.export.runtime import OnnxTransducer
+from zipformer.export import Options, export_streaming, states
+from zipformer.export.runtime import OnnxModel
 from zipformer.nn.state import EncoderState
 
 CONTEXTS = [Context(32, 128, 64), Context(64, 128, 0)]
@@ -22,7 +22,7 @@ ABOUT = {"model": "epoch9-avg3 of x", "T": "not yours"}
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Context, Path]:
     made = {context: tmp_path_factory.mktemp(f"export-{context.slug}") for context in CONTEXTS}
     for context, folder in made.items():
-        export_streaming(expressive_transducer(), TOKENS, context, folder, about=ABOUT)
+        export_streaming(expressive_transducer(), TOKENS, context, folder, Options(about=ABOUT))
     return made
 
 
@@ -56,7 +56,7 @@ def test_each_step_equals_the_models_own(folder: Path, context: Context, batch_s
 
 @torch.no_grad()
 def test_all_steps_together_equal_the_windowed_pass(folder: Path, context: Context) -> None:
-    model, onnx = expressive_transducer(), OnnxTransducer(folder)
+    model, onnx = expressive_transducer(), OnnxModel(folder)
     x = torch.randn(2, context.window + 13 + 5 * context.chunk, 80)
     out, _ = model.encoder(x, torch.tensor([x.shape[1]] * 2), context)
     state, outputs = onnx.encoder.initial_state(2), []
@@ -69,7 +69,7 @@ def test_all_steps_together_equal_the_windowed_pass(folder: Path, context: Conte
 
 
 def test_streams_of_different_age_share_a_batch(folder: Path, context: Context) -> None:
-    encoder = OnnxTransducer(folder).encoder
+    encoder = OnnxModel(folder).encoder
     x = torch.randn(5, 3, context.window + 13, 80)
     alone = []
     for stream, steps in enumerate((4, 1, 0)):

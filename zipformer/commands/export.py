@@ -3,7 +3,8 @@
 zipformer export exp/digits --epoch 30 --avg 9 --chunk 32 --left 256 --right 64 --offline
 
 ONNX files run in sherpa-onnx as they are; the README.txt beside them says how. A checkpoint is the
-model as one small file, without what only training needs.
+model as one small file, without what only training needs. With --format icefall its parameters have
+the names that the icefall recipes and the package of the network's authors load.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.parser import VerbParser, read_arguments
-from zipformer.export import export_weights
+from zipformer.export import Options, export_weights
+from zipformer.export.options import Head
+from zipformer.export.published import export_published
 from zipformer.export.report import export_checked, load_speech
 
 
@@ -28,8 +32,14 @@ def add_arguments(parser: VerbParser) -> None:
     """What the verb can be asked for."""
     options.add_model_options(parser)
     options.add_context_options(parser)
-    parser.add_argument("--format", choices=["onnx", "checkpoint"], default="onnx")
+    parser.add_argument("--format", choices=["onnx", "checkpoint", "icefall"], default="onnx")
+    parser.add_argument(
+        "--head",
+        choices=get_args(Head),
+        help="which head (default: the transducer, or CTC where there is none)",
+    )
     parser.add_argument("--int8", action="store_true", help="also with weights of 8 bits")
+    parser.add_argument("--float16", action="store_true", help="also in half precision")
     parser.add_argument(
         "--offline",
         action="store_true",
@@ -44,11 +54,15 @@ def run(args: Namespace) -> None:
     """Writes the files, and prints what the check found."""
     loaded = options.load(args)
     (context,) = choose_contexts(loaded.config, None, args.chunk, args.left, args.right)
-    name = "checkpoint" if args.format == "checkpoint" else context.slug
+    ctc = "-ctc" if args.head == "ctc" and loaded.config.model.transducer else ""
+    name = context.slug + ctc if args.format == "onnx" else args.format
     out = args.out or loaded.path.parent / "export" / f"{loaded.label}-{name}"
-    if args.format == "checkpoint":
-        print(export_weights(loaded, out))
+    if args.format != "onnx":
+        write = export_weights if args.format == "checkpoint" else export_published
+        print(write(loaded, out))
         return
     speech = load_speech(loaded.config, args.sets, args.limit)
-    for line in export_checked(loaded, context, out, speech, args.int8, args.offline):
+    head: Head = args.head or ("transducer" if loaded.config.model.transducer else "ctc")
+    wanted = Options(head, args.int8, args.float16)
+    for line in export_checked(loaded, context, out, speech, wanted, args.offline):
         print(line, flush=True)

@@ -67,11 +67,18 @@ class RunConfig:
         )
         self._check_contexts()
         self._check_processes()
+        self._check_volume()
+
+    def _check_volume(self) -> None:
         low, high = self.data.volume
         if not 0.0 < low <= high < float("inf"):
             raise ValueError(
                 f"data.volume = [{low:g}, {high:g}]: samples are multiplied by a factor between "
                 "these two, so give the smaller one first and both above 0, as in [0.1, 2.0]"
+            )
+        if not 0.0 <= self.data.volume_prob <= 1.0:
+            raise ValueError(
+                f"data.volume_prob = {self.data.volume_prob:g}: it is a share, from 0 to 1"
             )
 
     def _check_heads(self) -> None:

@@ -124,6 +124,7 @@ class DataConfig:
     noise_prob: float = 0.5
     noise_snr: tuple[float, float] = (10.0, 20.0)
     volume: tuple[float, float] = (1.0, 1.0)  # samples are multiplied by a factor between these
+    volume_prob: float = 1.0  # share of the utterances for which that is done
     spec_augment: SpecAugmentConfig = SpecAugmentConfig()
 
 

@@ -121,7 +121,7 @@ class TrainingDataset(EvaluationDataset):
         if self.mix_noise is not None:
             cut = self.mix_noise(cut, generator)
         features = load_features(cut, self.config.sample_rate)
-        features = draw_level(features, self.config.volume, generator)
+        features = draw_level(features, self.config.volume, self.config.volume_prob, generator)
         return self.spec_augment.views(features, generator)
 
 

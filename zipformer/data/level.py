@@ -24,12 +24,20 @@ def change_level(features: Tensor, gain: float) -> Tensor:
     return (features + 2.0 * math.log(gain)).clamp(min=FLOOR)
 
 
-def draw_level(features: Tensor, gains: tuple[float, float], generator: torch.Generator) -> Tensor:
+def draw_level(
+    features: Tensor, gains: tuple[float, float], prob: float, generator: torch.Generator
+) -> Tensor:
     """``change_level`` by a gain between ``gains``, whose logarithm is evenly spread.
 
     With equal gains of 1 nothing is drawn.
+
+    Args:
+        features: (T, F).
+        gains: The least and the greatest.
+        prob: Share of the utterances whose level changes.
+        generator: Draws both.
     """
-    if gains == (1.0, 1.0):
+    if gains == (1.0, 1.0) or (prob < 1.0 and uniform(0.0, 1.0, generator) >= prob):
         return features
     low, high = map(math.log, gains)
     return change_level(features, math.exp(uniform(low, high, generator)))

@@ -1,6 +1,7 @@
 """Trained models as files: for publishing, and for other runtimes."""
 
 from zipformer.export.models import export_offline, export_streaming
+from zipformer.export.options import Options
 from zipformer.export.weights import export_weights
 
-__all__ = ["export_offline", "export_streaming", "export_weights"]
+__all__ = ["Options", "export_offline", "export_streaming", "export_weights"]

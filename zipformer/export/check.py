@@ -1,6 +1,6 @@
 """Compares an export with the model that it was made of, on real speech and step by step.
 
-Letters: J joiner dimension, T' encoder output frames (25 Hz).
+Letters: J joiner dimension, T' encoder output frames (25 Hz), P as in ``runtime``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from zipformer.context import Context
 from zipformer.export import feeding, states
-from zipformer.export.parts import TransducerParts
-from zipformer.export.runtime import OnnxEncoder, OnnxTransducer
+from zipformer.export.parts import Parts, TransducerParts, parts_of
+from zipformer.export.runtime import OnnxEncoder, OnnxModel
 from zipformer.model import SpeechModel
 from zipformer.search import make_searcher
 
@@ -30,11 +30,11 @@ class Check:
     Args:
         utterances: That were compared.
         same_tokens: How many of them give the same tokens at the same frames.
-        encoder: Error of the encoder's projected outputs.
+        encoder: Error of the encoder's projected outputs, or of CTC's log-probabilities.
         state: Error of the state after a step, over all caches, relative to the largest value of a
             cache where that is above 1; 0 for an offline export.
-        predictor: Error of the predictor's projected outputs.
-        joiner: Error of the joiner's logits.
+        predictor: Error of the predictor's projected outputs; 0 without a transducer.
+        joiner: Error of the joiner's logits; 0 without a transducer.
     """
 
     utterances: int = 0
@@ -83,24 +83,26 @@ def check(model: SpeechModel, directory: Path, audio: Sequence[Tensor | np.ndarr
         directory: Of the export.
         audio: Recordings, each (N,) samples at the model's sample rate in [-1, 1].
     """
-    export = OnnxTransducer(directory)
+    export = OnnxModel(directory)
     encoder = export.encoder
     context = encoder.context if isinstance(encoder, OnnxEncoder) else Context.full()
-    parts = TransducerParts.of(model, context, "the comparison needs")
+    parts = parts_of(model, context, "transducer" if export.joiner else "ctc")
     results = (_check_one(parts, export, export.features(samples)) for samples in audio)
     return sum(results, Check())
 
 
 @torch.no_grad()
-def _check_one(parts: TransducerParts, export: OnnxTransducer, features: Tensor) -> Check:
+def _check_one(parts: Parts, export: OnnxModel, features: Tensor) -> Check:
     """One utterance (T, num_features)."""
     compare = _encode_steps if isinstance(export.encoder, OnnxEncoder) else _encode_whole
     ours, theirs, state = compare(parts, export, features)
-    projected = parts.joiner.encoder_proj(ours)  # (1, T', J)
+    projected = parts.projection(ours)  # (1, T', P)
     lengths = torch.tensor([theirs.shape[1]])
     (wanted,) = make_searcher(parts, export.tokens).decode(ours, lengths)
     (heard,) = make_searcher(export, export.tokens).decode(theirs, lengths)
-    predictor, joiner = _compare_heads(parts, export, projected[0], wanted.tokens)
+    predictor = joiner = 0.0
+    if isinstance(parts, TransducerParts):
+        predictor, joiner = _compare_heads(parts, export, projected[0], wanted.tokens)
     return Check(
         utterances=1,
         same_tokens=int((heard.tokens, heard.frames) == (wanted.tokens, wanted.frames)),
@@ -112,9 +114,9 @@ def _check_one(parts: TransducerParts, export: OnnxTransducer, features: Tensor)
 
 
 def _encode_steps(
-    parts: TransducerParts, export: OnnxTransducer, features: Tensor
+    parts: Parts, export: OnnxModel, features: Tensor
 ) -> tuple[Tensor, Tensor, float]:
-    """(1, T', D) of the model, (1, T', J) of the export, and the largest error of a state."""
+    """(1, T', D) of the model, (1, T', P) of the export, and the largest error of a state."""
     assert isinstance(export.encoder, OnnxEncoder)
     context = export.encoder.context
     state, other = parts.encoder.initial_state(1, context), export.encoder.initial_state(1)
@@ -132,7 +134,7 @@ def _encode_steps(
 
 
 def _encode_whole(
-    parts: TransducerParts, export: OnnxTransducer, features: Tensor
+    parts: Parts, export: OnnxModel, features: Tensor
 ) -> tuple[Tensor, Tensor, float]:
     """The same of an offline export, which has no state."""
     lengths = torch.tensor([len(features)])
@@ -143,9 +145,10 @@ def _encode_whole(
 
 
 def _compare_heads(
-    parts: TransducerParts, export: OnnxTransducer, projected: Tensor, tokens: Sequence[int]
+    parts: TransducerParts, export: OnnxModel, projected: Tensor, tokens: Sequence[int]
 ) -> tuple[float, float]:
     """Errors of predictor and joiner at (T', J) frames, after each of an utterance's tokens."""
+    assert export.predictor and export.joiner, "it was exported from a transducer"
     size = export.predictor.context_size
     history = torch.tensor([-1] * (size - 1) + [parts.predictor.blank_id, *tokens])
     contexts = history.unfold(0, size, 1)

@@ -1,6 +1,7 @@
-"""Writes a transducer as the ONNX files that sherpa-onnx runs, streaming or offline.
+"""Writes a model as the ONNX files that sherpa-onnx runs, streaming or offline.
 
-    encoder.onnx  decoder.onnx  joiner.onnx  tokens.txt  README.txt
+    encoder.onnx  decoder.onnx  joiner.onnx  tokens.txt  README.txt    a transducer
+    model.onnx  tokens.txt  README.txt                                 a CTC head
 
 A streaming encoder takes chunk + right + 13 frames in a step, gives the outputs of the chunk alone
 and caches the chunk alone; right context is computed again in later steps. To sherpa-onnx this is
@@ -11,22 +12,27 @@ Letters: N streams or utterances, T feature frames of a step or an utterance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from zipformer.context import Context
 from zipformer.export import networks, readme, states
 from zipformer.export.feeding import step_frames
-from zipformer.export.onnx_file import Network, require_onnx, write
-from zipformer.export.parts import TransducerParts
+from zipformer.export.onnx_file import Network, form_path, require_onnx, write
+from zipformer.export.options import Form, Head, Options
+from zipformer.export.parts import Parts, TransducerParts, parts_of
 from zipformer.files import write_text
 from zipformer.model import SpeechModel
 from zipformer.nn.encoder_config import EncoderConfig
 from zipformer.nn.zipformer.config import ZipformerConfig
 
 ENCODER, DECODER, JOINER, TOKENS = "encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt"
+CTC = "model.onnx"
+SCORES = "bpe.vocab"
+OUTPUTS: dict[Head, str] = {"transducer": "encoder_out", "ctc": "log_probs"}
 EXAMPLE = 2  # streams or utterances to trace with
 EXAMPLE_FRAMES = 100
 
@@ -36,9 +42,7 @@ def export_streaming(
     tokens: Sequence[str],
     context: Context,
     directory: Path,
-    int8: bool = False,
-    about: Mapping[str, str] | None = None,
-    sample_rate: int = 16000,
+    options: Options | None = None,
 ) -> None:
     """Writes a model that streams at one context.
 
@@ -47,58 +51,55 @@ def export_streaming(
         tokens: The piece of every token id.
         context: A finite chunk and left context; any right context.
         directory: Made if need be; files of the same names are replaced.
-        int8: Writes ``encoder.int8.onnx``, ... beside the others, with weights of 8 bits.
-        about: More for the encoder's metadata and the README, such as a label of the model.
-        sample_rate: Of the audio that the model was trained on, in Hz.
+        options: Which head, in which forms, and what to say of it.
 
     Raises:
         ValueError: If the encoder is no Zipformer, if the context cannot stream or the encoder
-            cannot compute it, if sherpa-onnx has no room for the encoder's state, the model is no
-            transducer, or ``tokens`` are of another vocabulary.
+            cannot compute it, if sherpa-onnx has no room for the encoder's state, the model lacks
+            the head, or ``tokens`` are of another vocabulary.
         ImportError: If the packages of the extra ``export`` are missing.
     """
+    options = options or Options()
     model.encoder.initial_state(1, context)  # refuses what cannot stream
     config = _zipformer(model.encoder.config)
     _check_frontend(config)
     _check_layers(config)
-    parts = _prepare(model, context, tokens, directory)
+    parts = _prepare(model, context, tokens, directory, options.head)
     state = states.to_list(parts.encoder.initial_state(EXAMPLE, context))
     axes = states.state_axes(parts.encoder.num_layers)
     encoder = Network(
         networks.EncoderStep(parts, context),
         (torch.zeros(EXAMPLE, step_frames(context), config.num_features), *state),
         inputs={"x": {0: "N"}} | {name: {axis: "N"} for name, axis in axes.items()},
-        outputs={"encoder_out": {0: "N"}}
+        outputs={OUTPUTS[options.head]: {0: "N"}}
         | {f"new_{name}": {axis: "N"} for name, axis in axes.items()},
-        metadata=dict(about or {}) | streaming_metadata(config, context, sample_rate),
+        metadata=dict(options.about) | streaming_metadata(config, context, options.sample_rate),
     )
-    write(encoder, Path(directory) / ENCODER, int8)
-    _write_rest(parts, tokens, directory, int8)
-    export = readme.Export(context, sample_rate, config.num_features, int8, about or {})
-    readme.write(directory, export)
+    _write_all(encoder, parts, tokens, directory, options)
+    readme.write(directory, readme.Export(context, options, config.num_features))
 
 
 def export_offline(
     model: SpeechModel,
     tokens: Sequence[str],
     directory: Path,
-    int8: bool = False,
-    about: Mapping[str, str] | None = None,
-    sample_rate: int = 16000,
+    options: Options | None = None,
 ) -> None:
     """Writes a model that hears whole utterances, with full context.
 
     Args:
-        model, tokens, directory, int8, about, sample_rate: As in ``export_streaming``.
+        model, tokens, directory, options: As in ``export_streaming``.
 
     Raises:
-        ValueError: If the encoder is no Zipformer, the model no transducer, or ``tokens`` are of
+        ValueError: If the encoder is no Zipformer, the model lacks the head, or ``tokens`` are of
             another vocabulary.
         ImportError: If the packages of the extra ``export`` are missing.
     """
-    _zipformer(model.encoder.config)
-    parts = _prepare(model, Context.full(), tokens, directory)
+    options = options or Options()
+    config = _zipformer(model.encoder.config)
+    parts = _prepare(model, Context.full(), tokens, directory, options.head)
     num_features = parts.encoder.config.num_features
+    output, plural = OUTPUTS[options.head], "s" if options.head == "transducer" else ""
     encoder = Network(
         networks.WholeEncoder(parts),
         (
@@ -106,19 +107,23 @@ def export_offline(
             torch.tensor([EXAMPLE_FRAMES, EXAMPLE_FRAMES // 2]),
         ),
         inputs={"x": {0: "N", 1: "T"}, "x_lens": {0: "N"}},
-        outputs={"encoder_out": {0: "N", 1: "T'"}, "encoder_out_lens": {0: "N"}},
+        outputs={output: {0: "N", 1: "T'"}, f"{output}_len{plural}": {0: "N"}},
         batch_only=False,
-        metadata=dict(about or {})
+        metadata=dict(options.about)
         | {
-            "model_type": "zipformer2",
+            "model_type": "zipformer2" if options.head == "transducer" else "zipformer2_ctc",
             "version": "1",
             "comment": "offline zipformer2, full context",
-            "sample_rate": str(sample_rate),
+            "sample_rate": str(options.sample_rate),
         },
     )
-    write(encoder, Path(directory) / ENCODER, int8)
-    _write_rest(parts, tokens, directory, int8)
-    export = readme.Export(Context.full(), sample_rate, num_features, int8, about or {})
+    _write_all(encoder, parts, tokens, directory, options)
+    frames = readme.LONG_MINUTES * 60 * 50  # at 50 Hz
+    pairs = max(
+        heads * (frames // rate) ** 2
+        for heads, rate in zip(config.num_heads, config.rates, strict=True)
+    )
+    export = readme.Export(Context.full(), options, num_features, 4 * pairs)
     readme.write(directory, export)
 
 
@@ -154,8 +159,30 @@ def streaming_metadata(
     }
 
 
-def _write_rest(parts: TransducerParts, tokens: Sequence[str], directory: Path, int8: bool) -> None:
-    """Decoder, joiner and vocabulary, which are the same for streams and whole utterances."""
+def _write_all(
+    encoder: Network, parts: Parts, tokens: Sequence[str], directory: Path, options: Options
+) -> None:
+    """The networks and the vocabulary; what an earlier export of the other head left goes."""
+    folder = Path(directory)
+    names = (ENCODER, DECODER, JOINER) if isinstance(parts, TransducerParts) else (CTC,)
+    for old in {ENCODER, DECODER, JOINER, CTC} - set(names):
+        for form in get_args(Form):
+            form_path(folder / old, form).unlink(missing_ok=True)
+    write(encoder, folder / names[0], options.forms)
+    if isinstance(parts, TransducerParts):
+        _write_decoder(parts, len(tokens), folder, options.forms)
+    lines = [f"{token} {i}\n" for i, token in enumerate(tokens)]
+    write_text(folder / TOKENS, "".join(lines))
+    (folder / SCORES).unlink(missing_ok=True)
+    if options.scores:
+        pairs = zip(tokens, options.scores, strict=True)
+        write_text(folder / SCORES, "".join(f"{token}\t{score:g}\n" for token, score in pairs))
+
+
+def _write_decoder(
+    parts: TransducerParts, vocab_size: int, folder: Path, forms: Sequence[Form]
+) -> None:
+    """Decoder and joiner, which are the same for streams and whole utterances."""
     size = parts.predictor.context_size
     joiner_dim = parts.joiner.output_linear.in_features
     decoder = Network(
@@ -163,7 +190,7 @@ def _write_rest(parts: TransducerParts, tokens: Sequence[str], directory: Path, 
         (torch.zeros(EXAMPLE, size, dtype=torch.int64),),
         inputs={"y": {0: "N"}},
         outputs={"decoder_out": {0: "N"}},
-        metadata={"context_size": str(size), "vocab_size": str(len(tokens))},
+        metadata={"context_size": str(size), "vocab_size": str(vocab_size)},
         quantized=("MatMul", "Gather"),
     )
     joiner = Network(
@@ -173,17 +200,15 @@ def _write_rest(parts: TransducerParts, tokens: Sequence[str], directory: Path, 
         outputs={"logit": {0: "N"}},
         metadata={"joiner_dim": str(joiner_dim)},
     )
-    write(decoder, Path(directory) / DECODER, int8)
-    write(joiner, Path(directory) / JOINER, int8)
-    lines = [f"{token} {i}\n" for i, token in enumerate(tokens)]
-    write_text(Path(directory) / TOKENS, "".join(lines))
+    write(decoder, folder / DECODER, forms)
+    write(joiner, folder / JOINER, forms)
 
 
 def _prepare(
-    model: SpeechModel, context: Context, tokens: Sequence[str], directory: Path
-) -> TransducerParts:
+    model: SpeechModel, context: Context, tokens: Sequence[str], directory: Path, head: Head
+) -> Parts:
     """What is exported, copied to the CPU; refuses what cannot be, makes the folder."""
-    parts = TransducerParts.of(model, context, "the ONNX export writes transducers only and needs")
+    parts = parts_of(model, context, head)
     if len(tokens) != model.vocab_size:
         raise ValueError(f"{len(tokens)} tokens, but the model knows {model.vocab_size}")
     require_onnx()

@@ -1,9 +1,9 @@
-"""The four networks of an export, each with the inputs and outputs that sherpa-onnx expects.
+"""The networks of an export, each with the inputs and outputs that sherpa-onnx expects.
 
 They call the model's own modules; nothing is computed in another way.
 
 Letters: N streams or utterances, T feature frames, T' encoder output frames, J joiner dimension,
-V vocabulary.
+V vocabulary, P what an encoder's graph gives: J with a transducer, V with a CTC head.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from torch import Tensor, nn
 
 from zipformer.context import Context
 from zipformer.export import states
-from zipformer.export.parts import TransducerParts
+from zipformer.export.parts import Parts, TransducerParts
 from zipformer.nn.streaming_encoder import MIN_FRAMES
 from zipformer.nn.zipformer.encoder import Encoder
 
 
 class EncoderStep(nn.Module):
-    """A step of streams, with the joiner's projection of the encoder's output.
+    """A step of streams, with the joiner's projection of the encoder's output, or the CTC head.
 
     Args:
         parts: Whose encoder.
         context: One that can stream.
     """
 
-    def __init__(self, parts: TransducerParts, context: Context) -> None:
+    def __init__(self, parts: Parts, context: Context) -> None:
         super().__init__()
         self.encoder = parts.encoder
-        self.projection = parts.joiner.encoder_proj
+        self.projection = parts.projection
         self.context = context
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """(N, C + R + 13, features) and a state's tensors -> (N, C / 4, J) and the new ones."""
+        """(N, C + R + 13, features) and a state's tensors -> (N, C / 4, P) and the new ones."""
         channels = self.encoder.config.frontend_channels[-1]
         before = states.from_list(state, channels)
         out, after = self.encoder.step(x, before, self.context)
@@ -42,19 +42,19 @@ class EncoderStep(nn.Module):
 
 
 class WholeEncoder(nn.Module):
-    """Whole utterances with full context, with the joiner's projection of the encoder's output.
+    """Whole utterances with full context, with the joiner's projection, or the CTC head.
 
     Args:
         parts: Whose encoder.
     """
 
-    def __init__(self, parts: TransducerParts) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
         self.encoder = parts.encoder
-        self.projection = parts.joiner.encoder_proj
+        self.projection = parts.projection
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, features) and (N,) -> (N, T', J) and (N,), T' of T feature frames."""
+        """(N, T, features) and (N,) -> (N, T', P) and (N,), T' of T feature frames."""
         # A graph has no branch for what is too short for the convolutions: all are padded.
         padded = F.pad(x, (0, 0, 0, MIN_FRAMES))
         out, lengths = self.encoder(padded, x_lens)

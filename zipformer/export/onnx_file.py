@@ -1,4 +1,4 @@
-"""One network as an ONNX file: traced, simplified, with its metadata, and in 8 bits if wanted."""
+"""One network as an ONNX file: traced, simplified, with its metadata, and in smaller forms."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 from zipformer import ops
+from zipformer.export.options import Form
 from zipformer.files import replacing
 
 OPSET = 17
+SUFFIXES: dict[Form, str] = {"float16": "fp16", "int8": "int8"}
 NEEDED = ("onnx", "onnxruntime")
 Axes = Mapping[str, Mapping[int, str]]
 
@@ -59,18 +65,18 @@ def require_onnx() -> None:
             ) from error
 
 
-def int8_path(path: Path) -> Path:
-    """Where the 8-bit form of a file lies: ``encoder.onnx`` -> ``encoder.int8.onnx``."""
-    return path.with_suffix(f".int8{path.suffix}")
+def form_path(path: Path, form: Form) -> Path:
+    """Where a form of a file lies: ``encoder.onnx`` -> ``encoder.int8.onnx``."""
+    return path if form == "float32" else path.with_suffix(f".{SUFFIXES[form]}{path.suffix}")
 
 
-def write(network: Network, path: Path, int8: bool) -> None:
+def write(network: Network, path: Path, forms: Sequence[Form]) -> None:
     """Writes a network; each file appears whole or not at all.
 
     Args:
         network: What to write.
         path: Where to.
-        int8: Writes ``int8_path(path)`` as well; an old one is removed if not.
+        forms: Which are wanted, float32 being always written; old files of the others are removed.
     """
     import onnx
 
@@ -86,9 +92,13 @@ def write(network: Network, path: Path, int8: bool) -> None:
         onnx.helper.set_model_props(model, dict(network.metadata))
         onnx.checker.check_model(model)
         onnx.save(model, temporary)
-    int8_path(path).unlink(missing_ok=True)
-    if int8:
-        with replacing(int8_path(path)) as temporary:
+    for form in SUFFIXES:
+        form_path(path, form).unlink(missing_ok=True)
+    if "float16" in forms:
+        with replacing(form_path(path, "float16")) as temporary:
+            onnx.save(_halved(onnx.load(path)), temporary)
+    if "int8" in forms:
+        with replacing(form_path(path, "int8")) as temporary:
             _quantize(path, temporary, network.quantized)
 
 
@@ -108,6 +118,16 @@ def _trace(network: Network, path: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
+
+
+def _halved(model: ModelProto) -> ModelProto:
+    """Weights and arithmetic in half precision; inputs, outputs and metadata as they were."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings():  # of weights that are too small to be told from zero there
+        warnings.simplefilter("ignore")
+        halved: ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return halved
 
 
 def _quantize(path: Path, target: Path, operators: Sequence[str]) -> None:

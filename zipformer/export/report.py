@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,10 +21,16 @@ from zipformer.evaluation.scoring import Utterance, WordErrors, total_errors
 from zipformer.evaluation.test_sets import choose_sets
 from zipformer.export import models, readme
 from zipformer.export.check import LIMIT, Check, check
-from zipformer.export.runtime import OnnxTransducer
-from zipformer.search import make_searcher
+from zipformer.export.options import Form, Options
+from zipformer.export.runtime import OnnxModel
+from zipformer.search import Search, make_searcher
 from zipformer.search.protocol import Hypothesis
 
+KINDS: dict[Form, str] = {
+    "float32": "",
+    "float16": " in half precision",
+    "int8": " with 8-bit weights",
+}
 AT_ONCE = 16  # utterances in a batch
 NOISE_SECONDS = (1.0, 2.5, 4.0)  # of what stands in for speech
 
@@ -75,7 +81,7 @@ def export_checked(
     context: Context,
     directory: Path,
     speech: Sequence[Spoken],
-    int8: bool = False,
+    options: Options | None = None,
     offline: bool = False,
 ) -> Iterator[str]:
     """Writes the files of an export and compares them with PyTorch.
@@ -85,7 +91,7 @@ def export_checked(
         context: That the streaming export works at; none is written for the full context.
         directory: Of the streaming export.
         speech: To compare and score with; without any, noise is compared.
-        int8: Writes files with 8-bit weights as well.
+        options: Which head, and in which forms; what is known of the model is filled in.
         offline: Writes an offline export of the same weights into ``offline`` below.
 
     Yields:
@@ -95,10 +101,8 @@ def export_checked(
         ValueError: If the context cannot stream, or the files do not compute what the model does.
         ImportError: If the packages of the extra ``export`` are missing.
     """
-    about = {"model": f"{loaded.label} of {loaded.path.resolve().parent.name}"}
-    if commit := git_commit():
-        about["commit"] = commit
-    rate, tokens, model = loaded.config.data.sample_rate, loaded.tokenizer.tokens, loaded.model
+    options = _filled_in(options or Options(), loaded)
+    tokens, model = loaded.tokenizer.tokens, loaded.model
     if context.is_full and not offline:
         raise ValueError(
             "the full context cannot stream: give --chunk, --left and --right, or --offline for "
@@ -106,25 +110,41 @@ def export_checked(
         )
     if not context.is_full:
         loaded.check_context(context)
-        models.export_streaming(model, tokens, context, directory, int8, about, rate)
+        models.export_streaming(model, tokens, context, directory, options)
         yield f"streaming, {context.describe()}: {directory}"
-        yield from _compare(loaded, context, directory, speech, int8)
+        yield from _compare(loaded, context, directory, speech, options)
     if offline:
         folder = directory / "offline"
-        models.export_offline(model, tokens, folder, int8, about, rate)
+        models.export_offline(model, tokens, folder, options)
         yield f"offline, {Context.full().describe()}: {folder}"
-        yield from _compare(loaded, Context.full(), folder, speech, int8)
+        yield from _compare(loaded, Context.full(), folder, speech, options)
+
+
+def _filled_in(options: Options, loaded: LoadedModel) -> Options:
+    about = {"model": f"{loaded.label} of {loaded.path.resolve().parent.name}"}
+    if commit := git_commit():
+        about["commit"] = commit
+    return replace(
+        options,
+        sample_rate=loaded.config.data.sample_rate,
+        about=about,
+        scores=loaded.tokenizer.scores,
+    )
 
 
 def _compare(
-    loaded: LoadedModel, context: Context, folder: Path, speech: Sequence[Spoken], int8: bool
+    loaded: LoadedModel,
+    context: Context,
+    folder: Path,
+    speech: Sequence[Spoken],
+    options: Options,
 ) -> Iterator[str]:
     result = check(loaded.model, folder, [s.samples for s in speech] or _noise(loaded))
     lines = [f"ONNX against PyTorch: {result}"]
     if not speech:
         lines.append("on noise, as there is no test audio at hand: give --sets name=cuts.jsonl.gz")
     else:
-        lines += _word_errors(loaded, context, folder, speech, int8)
+        lines += _word_errors(loaded, context, folder, speech, options)
     for line in lines:
         yield f"  {line}"
     if not result.passed:
@@ -133,14 +153,17 @@ def _compare(
 
 
 def _word_errors(
-    loaded: LoadedModel, context: Context, folder: Path, speech: Sequence[Spoken], int8: bool
+    loaded: LoadedModel,
+    context: Context,
+    folder: Path,
+    speech: Sequence[Spoken],
+    options: Options,
 ) -> Iterator[str]:
     """Of PyTorch as decode.py scores it, and of the files as sherpa-onnx runs them."""
-    yield f"WER in PyTorch {_score(loaded, speech, _pytorch(loaded, context))}"
-    yield f"WER in ONNX {_score(loaded, speech, OnnxTransducer(folder).decode)}"
-    if int8:
-        small = OnnxTransducer(folder, int8=True)
-        yield f"WER in ONNX with 8-bit weights {_score(loaded, speech, small.decode)}"
+    yield f"WER in PyTorch {_score(loaded, speech, _pytorch(loaded, context, options))}"
+    for form in options.forms:
+        errors = _score(loaded, speech, OnnxModel(folder, form).decode)
+        yield f"WER in ONNX{KINDS[form]} {errors}"
 
 
 def _score(
@@ -159,9 +182,10 @@ def _score(
 
 
 def _pytorch(
-    loaded: LoadedModel, context: Context
+    loaded: LoadedModel, context: Context, options: Options
 ) -> Callable[[list[np.ndarray]], list[Hypothesis]]:
-    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.pieces)
+    search = Search("greedy" if options.head == "transducer" else "ctc_greedy")
+    searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.pieces, search)
     device = next(loaded.model.parameters()).device
     rate, bins = loaded.config.data.sample_rate, loaded.config.encoder.num_features
 

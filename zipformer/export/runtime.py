@@ -3,7 +3,7 @@
 It hears as sherpa-onnx does: whole steps only, of audio with silence after it.
 
 Letters: B streams or utterances, T frames of a step or an utterance, J joiner dimension, V
-vocabulary.
+vocabulary, P what the encoder's graph gives: J with a transducer, V with a CTC head.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from zipformer.context import FRAMES_PER_OUTPUT, Context
 from zipformer.data.features import extract
 from zipformer.export import feeding, states
-from zipformer.export.models import DECODER, ENCODER, JOINER, TOKENS
-from zipformer.export.onnx_file import int8_path, require_onnx
+from zipformer.export.models import CTC, DECODER, ENCODER, JOINER, TOKENS
+from zipformer.export.onnx_file import form_path, require_onnx
+from zipformer.export.options import Form
 from zipformer.nn.state import EncoderState
 from zipformer.search import Search, make_searcher
 from zipformer.search.protocol import Hypothesis
+from zipformer.tokens.symbol_table import read_tokens
 
 
-class OnnxTransducer:
+class OnnxModel:
     """The files of an export; searches take it for the heads of a model.
 
     Args:
         directory: That ``export_streaming`` or ``export_offline`` wrote.
-        int8: Takes the files with 8-bit weights.
+        form: Which of the files to take.
         num_threads: Of each network.
 
     Raises:
@@ -40,25 +42,29 @@ class OnnxTransducer:
         ImportError: If the packages of the extra ``export`` are missing.
     """
 
-    ctc_output: ClassVar[None] = None
+    predictor: OnnxPredictor | None = None
+    joiner: OnnxJoiner | None = None
+    ctc_output: nn.Module | None = None
     attention_decoder: ClassVar[None] = None
 
-    def __init__(self, directory: Path, int8: bool = False, num_threads: int = 1) -> None:
+    def __init__(self, directory: Path, form: Form = "float32", num_threads: int = 1) -> None:
         require_onnx()
-        paths = [Path(directory) / name for name in (ENCODER, DECODER, JOINER)]
-        paths = [int8_path(path) if int8 else path for path in paths]
+        ctc = (Path(directory) / CTC).is_file()
+        names = (CTC,) if ctc else (ENCODER, DECODER, JOINER)
+        paths = [form_path(Path(directory) / name, form) for name in names]
         for path in (*paths, Path(directory) / TOKENS):
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing: export the model anew")
-        encoder, decoder, joiner = (_File(path, num_threads) for path in paths)
+        encoder, *others = (_File(path, num_threads) for path in paths)
         streams = "T" in encoder.metadata
         self.encoder = OnnxEncoder(encoder) if streams else OnnxOfflineEncoder(encoder)
-        self.predictor = OnnxPredictor(decoder)
-        self.joiner = OnnxJoiner(joiner)
+        if ctc:
+            self.ctc_output = nn.Identity()  # the graph of the encoder ends with the head
+        else:
+            self.predictor, self.joiner = OnnxPredictor(others[0]), OnnxJoiner(others[1])
         self.sample_rate = int(encoder.metadata["sample_rate"])
         self.num_features = int(encoder.inputs[0].shape[2])
-        lines = (Path(directory) / TOKENS).read_text(encoding="utf-8").splitlines()
-        self.tokens = [line.rpartition(" ")[0] for line in lines]
+        self.tokens = read_tokens(Path(directory) / TOKENS)
 
     def features(self, samples: Tensor | np.ndarray) -> Tensor:
         """(N,) samples -> (T, num_features); silence follows where the encoder streams."""
@@ -80,7 +86,7 @@ class OnnxTransducer:
 
 
 class OnnxEncoder:
-    """A streaming encoder; its outputs are projected for the joiner."""
+    """A streaming encoder; its outputs are projected for the joiner, or CTC's log-probabilities."""
 
     def __init__(self, file: _File) -> None:
         self._file = file
@@ -91,12 +97,12 @@ class OnnxEncoder:
         return states.from_list(self._file.zeros(batch_size)[1:], states.FRONTEND_CHANNELS)
 
     def step(self, features: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
-        """(B, C + R + 13, num_features) -> (B, C / 4, J), and the new state."""
+        """(B, C + R + 13, num_features) -> (B, C / 4, P), and the new state."""
         out, *after = self._file.run(features, *states.to_list(state))
         return out, states.from_list(after, states.FRONTEND_CHANNELS)
 
     def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Takes all steps of (B, T, num_features), (B,) valid -> (B, T', J), (B,)."""
+        """Takes all steps of (B, T, num_features), (B,) valid -> (B, T', P), (B,)."""
         size, chunk = feeding.step_frames(self.context), self.context.chunk
         steps = torch.tensor([feeding.num_steps(self.context, int(n)) for n in lengths])
         state, outputs = self.initial_state(len(features)), []
@@ -109,13 +115,13 @@ class OnnxEncoder:
 
 
 class OnnxOfflineEncoder:
-    """An encoder of whole utterances; its outputs are projected for the joiner."""
+    """An encoder of whole utterances; its outputs are those of ``OnnxEncoder``."""
 
     def __init__(self, file: _File) -> None:
         self._file = file
 
     def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, num_features), (B,) valid -> (B, T', J), (B,)."""
+        """(B, T, num_features), (B,) valid -> (B, T', P), (B,)."""
         out, out_lengths = self._file.run(features, lengths)
         return out, out_lengths
 

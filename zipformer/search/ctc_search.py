@@ -29,7 +29,8 @@ class CtcSearch(Searcher[State]):
         self.unk_id = blank_id if unk_id is None else unk_id
 
     def _device(self) -> torch.device:
-        return next(self.output.parameters()).device
+        weight = next(self.output.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device  # none in a graph
 
 
 @dataclass

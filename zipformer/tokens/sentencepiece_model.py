@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece as spm
@@ -28,6 +29,11 @@ class SentencePieceTokenizer(Tokenizer):
             raise ValueError(f"{path} is not a sentencepiece model: {error}") from None
         tokens = [self._processor.IdToPiece(i) for i in range(self._processor.GetPieceSize())]
         super().__init__(path, tokens, self._written(tokens))
+
+    @property
+    def scores(self) -> Sequence[float]:
+        """Of the pieces, by which text is cut."""
+        return [self._processor.GetScore(i) for i in range(self.vocab_size)]
 
     @property
     def file_name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -73,7 +73,15 @@ class ScoredVocabulary(Tokenizer):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, tokens := read_vocabulary(path), _pieces(tokens, False))
+        entries = read_vocabulary(path)
+        tokens = [token for token, _ in entries]
+        super().__init__(path, tokens, _pieces(tokens, False))
+        self._scores = [score for _, score in entries]
+
+    @property
+    def scores(self) -> Sequence[float]:
+        """Of the tokens, by which text is cut."""
+        return self._scores
 
     @property
     def can_encode(self) -> bool:
@@ -135,19 +143,19 @@ def read_tokens(path: Path) -> list[str]:
     return [by_id[i] for i in range(len(by_id))]
 
 
-def read_vocabulary(path: Path) -> list[str]:
-    """Tokens in order, of lines ``token<TAB>score``.
+def read_vocabulary(path: Path) -> list[tuple[str, float]]:
+    """Tokens and their scores in order, of lines ``token<TAB>score``.
 
     Raises:
         ValueError: If the file is no such list.
     """
-    tokens = []
+    entries = []
     for number, line in _lines(path):
         token, tab, score = line.rpartition("\t")
         if not tab or not re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", score.strip()):
             raise ValueError(f"{path}, line {number}: {line!r} is not 'token<TAB>score'")
-        tokens.append(token)
-    return tokens
+        entries.append((token, float(score)))
+    return entries
 
 
 def is_byte_level(path: Path) -> bool:

@@ -46,6 +46,11 @@ class Tokenizer(ABC):
             )
 
     @property
+    def scores(self) -> Sequence[float]:
+        """Of the tokens, by which text is cut; empty where the vocabulary has none."""
+        return ()
+
+    @property
     def can_encode(self) -> bool:
         """Whether text can be cut into tokens here, not only written."""
         return True
