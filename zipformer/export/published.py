@@ -20,11 +20,11 @@ from zipformer.released.names import published_names
 
 PRETRAINED = "pretrained.pt"
 # What published code has no counterpart of, as it is in every published model.
-NEEDED = ("input_downsampling", "block", "nonlin_attention", "share_attention", "bypass", "norm")
-NEEDED += ("activation", "feature_mean", "feature_std")
-DEAD = (
-    0.5  # every published layer has a bypass_scale that nothing reads; as it is initialised there
-)
+NEEDED = [
+    *("input_downsampling", "block", "nonlin_attention", "share_attention", "bypass", "norm"),
+    *("activation", "feature_mean", "feature_std"),
+]
+DEAD = 0.5  # a published layer has a bypass_scale that nothing reads; what it is initialised with
 
 
 def export_published(loaded: LoadedModel, directory: Path) -> Path:
