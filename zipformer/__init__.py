@@ -1,5 +1,9 @@
 """One Zipformer speech recognizer that streams and works offline from the same weights."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from zipformer import losses, optim
 from zipformer.checkpoint.icefall import load_icefall
 from zipformer.context import Context
@@ -8,14 +12,27 @@ from zipformer.nn.state import EncoderState
 from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.nn.zipformer.encoder import Encoder
 
+if TYPE_CHECKING:
+    from zipformer.streaming import Recognizer
+
 __version__ = "0.1.0"
 __all__ = [
     "Context",
     "Encoder",
     "EncoderState",
+    "Recognizer",
     "Transducer",
     "ZipformerConfig",
     "load_icefall",
     "losses",
     "optim",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """``Recognizer``, which comes with all that reads audio, when it is asked for."""
+    if name == "Recognizer":
+        from zipformer.streaming import Recognizer
+
+        return Recognizer
+    raise AttributeError(f"module 'zipformer' has no attribute {name!r}")

@@ -13,9 +13,8 @@ import torch
 from commands.calling import Caller
 from released.official import OFFICIAL, SETTINGS, weights
 
-from zipformer import Context
+from zipformer import Context, Recognizer
 from zipformer.checkpoint.loading import load_model
-from zipformer.streaming import Recognizer
 
 STREAMING = OFFICIAL / "streaming"
 
@@ -197,3 +196,50 @@ def test_what_is_there_is_not_overwritten(call: Caller, adopted: Path, tmp_path:
     assert again.status == 1 and "is a run of this package" in again.stderr
     lone = call("adopt", STREAMING, "--out", "more", "--avg", 2, cwd=tmp_path)
     assert lone.status == 1 and "--avg needs --epoch N or --iter STEP" in lone.stderr
+
+
+@pytest.mark.slow
+def test_it_is_trained_on_with_its_own_vocabulary_and_both_heads(
+    call: Caller, digit_strings: Path, tmp_path: Path
+) -> None:
+    words = "zero one two three four five six seven eight nine".split()
+    letters = sorted({letter for word in words for letter in word})
+    tokens = ["<blk>", "<unk>", "\u2581", *(f"\u2581{word}" for word in words), *letters]
+    tokens += [f"<{i}>" for i in range(37 - len(tokens))]
+    vocabulary = tmp_path / "digits.vocab"
+    lines = [f"{token}\t-{i}\n" for i, token in enumerate(tokens)]
+    vocabulary.write_text("".join(lines), encoding="utf-8")
+    source = (STREAMING / "model.pt", "--tokens", vocabulary)
+    assert call("adopt", *source, "--out", "exp/a", cwd=tmp_path).status == 0
+    done = call(
+        *(
+            "train",
+            "exp/a/config.toml",
+            "--init-from",
+            "exp/a",
+            "--exp-dir",
+            tmp_path / "exp" / "b",
+        ),
+        *("--train", f"{digit_strings}", "--valid", f"{digit_strings}", "--max-steps", 2),
+        *("--context.right", "0,64", "--max-duration", 20, "--num-workers", 0),
+        *("--train.processes", 1, "--wer-cuts", 2, "--seed", 3),
+        cwd=tmp_path,
+    )
+    assert done.status == 0, done.stderr
+    log = (tmp_path / "exp" / "b" / "log.txt").read_text()
+    assert "vocabulary: 37 of 37 tokens" in log and "reinitialised: none" in log
+    assert "dropped: none" in log
+    before = load_model(tmp_path / "exp" / "a")
+    after = load_model(tmp_path / "exp" / "b", use_averaged_model=False)
+    assert after.tokenizer.tokens == before.tokenizer.tokens == tokens
+    old, new = before.model.state_dict(), after.model.state_dict()
+    moved = {name for name in new if not torch.equal(old[name], new[name])}
+    assert {"ctc_output.1.weight", "joiner.output_linear.weight"} <= moved
+
+
+def test_a_list_of_tokens_is_not_enough_to_train(
+    call: Caller, adopted: Path, digit_strings: Path, tmp_path: Path
+) -> None:
+    sets = ("--train", digit_strings, "--valid", digit_strings, "--exp-dir", tmp_path / "b")
+    done = call("train", adopted / "config.toml", *sets, cwd=tmp_path)
+    assert done.status == 1 and "tokens.txt is a list of tokens" in done.stderr

@@ -26,10 +26,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Context], Pa
     def export(context: Context) -> Path:
         folder = tmp_path_factory.mktemp(f"export-{context.slug}")
         model, tokens = trained().model, trained().tokenizer.tokens
+        options = Options(int8=context == INT8, scores=trained().tokenizer.scores)
         if context.is_full:
-            export_offline(model, tokens, folder)
+            export_offline(model, tokens, folder, options)
         else:
-            export_streaming(model, tokens, context, folder, Options(int8=context == INT8))
+            export_streaming(model, tokens, context, folder, options)
         return folder
 
     return export

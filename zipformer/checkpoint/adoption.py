@@ -29,7 +29,7 @@ def adopt(released: Released, out: Path) -> RunConfig:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists: choose another --out, or remove it first")
-    config = run_config(released, out)
+    config = run_config(released)
     with replacing_folder(out) as folder:
         vocabulary = folder / released.tokenizer.file_name
         shutil.copyfile(released.tokenizer.path, vocabulary)
@@ -45,8 +45,12 @@ def adopt(released: Released, out: Path) -> RunConfig:
     return config
 
 
-def run_config(released: Released, out: Path) -> RunConfig:
-    """The config of a run with such a model; what training would need is as by default."""
+def run_config(released: Released) -> RunConfig:
+    """The config of a run with such a model; what training would need is as by default.
+
+    As a TOML in the run's folder it can be trained on with, given data and ``--init-from``; its
+    paths are relative to that folder.
+    """
     architecture = released.architecture
     return RunConfig(
         encoder=architecture.encoder,
@@ -54,9 +58,9 @@ def run_config(released: Released, out: Path) -> RunConfig:
         context=architecture.context,
         loss=_loss(architecture.model),
         data=DataConfig(
-            bpe_model=out / released.tokenizer.file_name, sample_rate=architecture.sample_rate
+            bpe_model=Path(released.tokenizer.file_name), sample_rate=architecture.sample_rate
         ),
-        train=TrainConfig(exp_dir=out),
+        train=TrainConfig(exp_dir=Path("trained_on")),
         validation=ValidationConfig(contexts=("full",)),
     )
 
