@@ -35,7 +35,7 @@ def test_features_of_another_level_are_those_of_louder_audio(gain: float) -> Non
 def test_gains_spread_evenly_over_their_logarithm() -> None:
     gains = 0.01, 4.0
     shifts = torch.stack(
-        [draw_level(torch.zeros(1), gains, generator_for(seed)) for seed in range(2000)]
+        [draw_level(torch.zeros(1), gains, 1.0, generator_for(seed)) for seed in range(2000)]
     )
     low, high = (2 * math.log(gain) for gain in gains)
     assert low <= shifts.min() < low + 0.1 and high - 0.1 < shifts.max() <= high
@@ -46,8 +46,16 @@ def test_gains_spread_evenly_over_their_logarithm() -> None:
 def test_without_a_range_nothing_is_drawn() -> None:
     features, generator = torch.randn(5, 80), generator_for(0)
     before = generator.get_state()
-    assert draw_level(features, (1.0, 1.0), generator) is features
+    assert draw_level(features, (1.0, 1.0), 0.5, generator) is features
     assert torch.equal(generator.get_state(), before)
+
+
+def test_a_share_of_the_utterances_keeps_its_level() -> None:
+    features, gains = torch.zeros(1), (0.1, 0.1)
+    drawn = [draw_level(features, gains, 0.3, generator_for(seed)) for seed in range(1000)]
+    changed = sum(1 for level in drawn if level is not features)
+    assert changed == pytest.approx(300, abs=45)
+    assert all(float(level) == pytest.approx(2 * math.log(0.1)) for level in drawn if level.any())
 
 
 def test_training_hears_other_levels_and_evaluation_does_not(tmp_path: Path) -> None:
@@ -67,3 +75,9 @@ def test_training_hears_other_levels_and_evaluation_does_not(tmp_path: Path) -> 
 def test_a_range_that_is_empty_or_negative_is_refused(volume: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"data.volume = .*the smaller one first"):
         RunConfig(data=DataConfig(volume=volume))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="data.volume_prob = .*from 0 to 1"):
+        RunConfig(data=DataConfig(volume_prob=share))

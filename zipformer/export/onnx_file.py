@@ -103,7 +103,11 @@ def write(network: Network, path: Path, forms: Sequence[Form]) -> None:
 
 
 def _trace(network: Network, path: Path) -> None:
-    """Writes what torch makes of the network."""
+    """Writes what torch makes of the network.
+
+    By tracing: torch's newer exporter (``dynamo``), which writes such a step as well, takes about
+    ten times as long for it and needs onnxscript.
+    """
     axes = {**network.inputs, **network.outputs}
     with warnings.catch_warnings(), torch.no_grad(), ops.use("reference"):
         # The tracer warns of every shape that Python looks at: these are the ones that are fixed.
