@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from zipformer import losses, optim
 from zipformer.checkpoint.icefall import load_icefall
 from zipformer.context import Context
@@ -12,15 +10,11 @@ from zipformer.nn.state import EncoderState
 from zipformer.nn.zipformer.config import ZipformerConfig
 from zipformer.nn.zipformer.encoder import Encoder
 
-if TYPE_CHECKING:
-    from zipformer.streaming import Recognizer
-
 __version__ = "0.1.0"
 __all__ = [
     "Context",
     "Encoder",
     "EncoderState",
-    "Recognizer",
     "Transducer",
     "ZipformerConfig",
     "load_icefall",

@@ -44,7 +44,7 @@ def test_it_writes_checks_and_scores_all_that_is_asked_for(
         assert done.stdout.count(f"WER in {files} ") == count, files
     folder = checkpoint.parent / "export" / "epoch1-avg1-32-128-32"
     names = {f"{n}{s}.onnx" for n in ("encoder", "decoder", "joiner") for s in ("", ".int8")}
-    names |= {"tokens.txt", "README.txt"}
+    names |= {"tokens.txt", "bpe.vocab", "README.txt"}
     assert {path.name for path in folder.iterdir()} == names | {"offline"}
     assert {path.name for path in (folder / "offline").iterdir()} == names
     text = (folder / "README.txt").read_text()

@@ -74,5 +74,5 @@ def test_an_untrained_context_is_warned_of_with_the_menu(
     with caplog.at_level(logging.WARNING):
         Transcriber(loaded, Context(32, 128, 64))
         assert not caplog.records
-        Transcriber(loaded, Context(32, 128, 16))
+        Transcriber(loaded, Context(32, 256, 16))
     assert "chunk 32, 64, inf; left 128; right 0, 64" in caplog.text

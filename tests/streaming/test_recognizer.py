@@ -375,8 +375,9 @@ def test_a_checkpoint_on_the_disk_becomes_a_recognizer(
     with caplog.at_level(logging.WARNING):
         stream = Recognizer.from_checkpoint(CHECKPOINT, Context(32, 256, 64)).open()
         assert not caplog.records
+        # It was trained on whole utterances, too, and knows a window of any length.
         Recognizer.from_checkpoint(str(CHECKPOINT), Context(32, 256, 192))
-        assert "right 0, 64, 128, 256" in caplog.text
+        assert not caplog.records
     stream.push(cut.load_audio()[0])
     assert stream.close().text == cut.supervisions[0].text
 

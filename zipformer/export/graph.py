@@ -6,6 +6,7 @@ although only the number of streams can change. Here what depends on shapes alon
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, MutableSequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 BATCH_SIZES = (2, 3)  # of the runs that tell what depends on the number of streams
 LINEAR_FROM = 20.0  # where softplus(x) = x in float32
@@ -98,6 +100,14 @@ def fold_constants(model: ModelProto) -> ModelProto:
     del folded.opset_import[:]
     folded.opset_import.extend(kept)
     return folded
+
+
+def halve(model: ModelProto) -> ModelProto:
+    """Weights and arithmetic in half precision; inputs, outputs and metadata as they were."""
+    with warnings.catch_warnings():  # of weights that are too small to be told from zero there
+        warnings.simplefilter("ignore")
+        halved: ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return halved
 
 
 def session_options(num_threads: int) -> onnxruntime.SessionOptions:

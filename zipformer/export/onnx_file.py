@@ -8,13 +8,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 from zipformer import ops
 from zipformer.export.options import Form
@@ -96,7 +92,7 @@ def write(network: Network, path: Path, forms: Sequence[Form]) -> None:
         form_path(path, form).unlink(missing_ok=True)
     if "float16" in forms:
         with replacing(form_path(path, "float16")) as temporary:
-            onnx.save(_halved(onnx.load(path)), temporary)
+            onnx.save(graph.halve(onnx.load(path)), temporary)
     if "int8" in forms:
         with replacing(form_path(path, "int8")) as temporary:
             _quantize(path, temporary, network.quantized)
@@ -122,16 +118,6 @@ def _trace(network: Network, path: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
-
-
-def _halved(model: ModelProto) -> ModelProto:
-    """Weights and arithmetic in half precision; inputs, outputs and metadata as they were."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    with warnings.catch_warnings():  # of weights that are too small to be told from zero there
-        warnings.simplefilter("ignore")
-        halved: ModelProto = convert_float_to_float16(model, keep_io_types=True)
-    return halved
 
 
 def _quantize(path: Path, target: Path, operators: Sequence[str]) -> None:
