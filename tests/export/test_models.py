@@ -20,7 +20,7 @@ from trained_digits import read_strings, trained
 
 from zipformer import Context
 from zipformer.config import ModelConfig
-from zipformer.export import export_offline, export_streaming
+from zipformer.export import Options, export_offline, export_streaming
 from zipformer.export.options import Form
 from zipformer.export.runtime import OnnxModel
 from zipformer.model import AsrModel
@@ -68,12 +68,18 @@ def test_tokens_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
 
 def test_a_model_without_transducer_is_refused(tmp_path: Path) -> None:
     model = AsrModel(ENCODER, len(TOKENS), ModelConfig(transducer=False, ctc=True)).eval()
-    message = "ONNX export writes transducers only .*this model's heads are: ctc"
+    message = "an export of the transducer .*--head ctc.*this model's heads are: ctc"
     with pytest.raises(ValueError, match=message):
         export_streaming(model, TOKENS, CONTEXT, tmp_path / "out")
     with pytest.raises(ValueError, match=message):
         export_offline(model, TOKENS, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_half_precision_is_for_streams_alone(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="written for streams alone"):
+        export_offline(expressive_transducer(), TOKENS, tmp_path / "x", Options(float16=True))
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])

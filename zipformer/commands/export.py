@@ -39,7 +39,7 @@ def add_arguments(parser: VerbParser) -> None:
         help="which head (default: the transducer, or CTC where there is none)",
     )
     parser.add_argument("--int8", action="store_true", help="also with weights of 8 bits")
-    parser.add_argument("--float16", action="store_true", help="also in half precision")
+    parser.add_argument("--float16", action="store_true", help="streams also in half precision")
     parser.add_argument(
         "--offline",
         action="store_true",

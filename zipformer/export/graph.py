@@ -107,6 +107,8 @@ def halve(model: ModelProto) -> ModelProto:
     with warnings.catch_warnings():  # of weights that are too small to be told from zero there
         warnings.simplefilter("ignore")
         halved: ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    _put_in_order(halved)
+    onnx.checker.check_model(halved)
     return halved
 
 
@@ -178,6 +180,30 @@ def _skip(model: ModelProto, instead: dict[str, str]) -> None:
             while name in instead and name not in outputs:
                 name = instead[name]
             node.input[i] = name
+
+
+def _put_in_order(model: ModelProto) -> None:
+    """Moves every node behind those that it reads; of several that make one tensor, one stays.
+
+    The conversion to half precision appends what it adds, and adds it for every reader anew.
+    """
+    makers: dict[str, NodeProto] = {}
+    for node in model.graph.node:
+        for name in node.output:
+            makers.setdefault(name, node)
+    ordered: dict[str, NodeProto] = {}
+
+    def place(node: NodeProto) -> None:
+        if node.output[0] in ordered:
+            return
+        for name in node.input:
+            if name in makers:
+                place(makers[name])
+        ordered[node.output[0]] = node
+
+    for node in model.graph.node:  # which are nearly in order, so that this does not go deep
+        place(makers[node.output[0]])
+    _keep(model.graph.node, ordered.values())
 
 
 def _prune(model: ModelProto) -> ModelProto:

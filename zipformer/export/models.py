@@ -91,11 +91,16 @@ def export_offline(
         model, tokens, directory, options: As in ``export_streaming``.
 
     Raises:
-        ValueError: If the encoder is no Zipformer, the model lacks the head, or ``tokens`` are of
-            another vocabulary.
+        ValueError: If the encoder is no Zipformer, the model lacks the head, ``tokens`` are of
+            another vocabulary, or half precision is asked for.
         ImportError: If the packages of the extra ``export`` are missing.
     """
     options = options or Options()
+    if options.float16:
+        raise ValueError(
+            "half precision is written for streams alone: onnxruntime crashes when it loads such a "
+            "graph for utterances of any length"
+        )
     config = _zipformer(model.encoder.config)
     parts = _prepare(model, Context.full(), tokens, directory, options.head)
     num_features = parts.encoder.config.num_features
