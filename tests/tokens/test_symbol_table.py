@@ -53,6 +53,21 @@ def test_special_tokens_go_by_name(tmp_path: Path) -> None:
     assert tokenizer.unk_id == 4
 
 
+def test_a_link_into_a_cache_is_of_the_folder_that_it_lies_in(tmp_path: Path) -> None:
+    blobs, lang = tmp_path / "blobs", tmp_path / "lang_bbpe_4"
+    blobs.mkdir()
+    lang.mkdir()
+    tokens = ["<blk>", "\u2581\u018b", "\u0163", "\u0145"]
+    (lang / "tokens.txt").symlink_to(tokens_txt(blobs, tokens, "0123"))
+    assert open_tokenizer(lang / "tokens.txt").decode([1, 2, 3]) == "\u4f60"
+
+
+def test_an_attention_decoder_needs_its_token_at_its_place(tmp_path: Path) -> None:
+    open_tokenizer(tokens_txt(tmp_path, ["<blk>", "<sos/eos>", "<unk>"])).check_sentences()
+    with pytest.raises(ValueError, match="takes token 1 for <sos/eos>, which is '<sos>' here"):
+        open_tokenizer(tokens_txt(tmp_path, ["<blk>", "<sos>", "<eos>"])).check_sentences()
+
+
 def test_symbols_behind_the_tokens_are_left_out(tmp_path: Path) -> None:
     assert open_tokenizer(tokens_txt(tmp_path, ["<blk>", "▁A", "#0", "#1"])).vocab_size == 2
 

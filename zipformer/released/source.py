@@ -81,6 +81,8 @@ def read_released(source: str, tokens: Path | None = None, wanted: Range | None 
     except ValueError as error:
         raise ValueError(f"{file.path}: {error}") from None
     tokenizer = _tokenizer(file.path, path, tokens, architecture.vocab_size)
+    if architecture.model.attention_decoder:
+        tokenizer.check_sentences()
     steps = file.content.get("batch_idx_train", 0)
     return Released(
         name=source,

@@ -23,7 +23,7 @@ def encode(text: str) -> str:
 
     Example:
         >>> encode("A \u4f60")
-        'A \u018b\u013d\u017f'
+        'A \u018b\u0163\u0145'
     """
     words = separate_characters(text).split()
     return " ".join("".join(STAND_INS[byte] for byte in word.encode()) for word in words)

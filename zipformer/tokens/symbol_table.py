@@ -160,7 +160,8 @@ def read_vocabulary(path: Path) -> list[tuple[str, float]]:
 
 def is_byte_level(path: Path) -> bool:
     """Whether names tell that tokens are written in stand-ins for bytes."""
-    return "bbpe" in path.name or "bbpe" in path.resolve().parent.name
+    # Not resolve: the hub's cache has links to files without such names.
+    return "bbpe" in path.name or "bbpe" in path.absolute().parent.name
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -70,6 +70,19 @@ class Tokenizer(ABC):
         """Of the token for what cannot be written; None if there is none."""
         return next((i for i, token in enumerate(self.tokens) if token in UNKNOWN), None)
 
+    def check_sentences(self) -> None:
+        """Refuses a vocabulary for an attention decoder, which begins and ends with the token 1.
+
+        Raises:
+            ValueError: If that is another token than ``<sos/eos>``.
+        """
+        if self.tokens[SOS_EOS_ID] != SPECIAL_TOKENS[SOS_EOS_ID]:
+            raise ValueError(
+                f"{self.path}: an attention decoder takes token {SOS_EOS_ID} for <sos/eos>, which "
+                f"is {self.tokens[SOS_EOS_ID]!r} here; train without it "
+                "(model.attention_decoder = false), or on a vocabulary of local/train_bpe.py"
+            )
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; special tokens write nothing."""
         return text_of_tokens([int(i) for i in ids], self.pieces)

@@ -36,7 +36,8 @@ class AsrTask:
         config: The resolved config; ``data.bpe_model`` must exist.
 
     Raises:
-        ValueError: If the vocabulary writes text, but cannot cut it into tokens.
+        ValueError: If the vocabulary writes text, but cannot cut it into tokens, or does not suit
+            an attention decoder.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -44,6 +45,8 @@ class AsrTask:
         self.tokenizer = open_tokenizer(config.data.bpe_model)
         if not self.tokenizer.can_encode:
             self.tokenizer.encode("")  # raises, saying what is missing
+        if config.model.attention_decoder:
+            self.tokenizer.check_sentences()
         self.method = make_method(config)
         self.contexts = ContextSampler(
             config.context, config.encoder, config.train.seed, self.method.full_share
