@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -45,3 +47,24 @@ def test_a_command_can_name_errors_of_its_own() -> None:
 def test_a_broken_import_of_ours_keeps_its_traceback(module: str) -> None:
     with pytest.raises(ModuleNotFoundError), one_line_errors():
         importlib.import_module(module)
+
+
+def test_a_reader_that_has_enough_ends_a_program_quietly() -> None:
+    code = (
+        "from zipformer.commands.errors import one_line_errors\n"
+        "with one_line_errors():\n"
+        "    for i in range(100_000): print(i)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stderr
+    assert process.stdout.readline() == "0\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
+
+
+def test_another_broken_pipe_is_no_quiet_matter() -> None:
+    with pytest.raises(BrokenPipeError), one_line_errors():
+        raise BrokenPipeError

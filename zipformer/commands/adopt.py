@@ -4,7 +4,8 @@ zipformer adopt pretrained.pt --out exp/released
 zipformer adopt hf:OWNER/NAME --out exp/NAME
 
 Sizes, heads and tokens are found out; nothing is typed. Models of the icefall recipes and of the
-package `zipformer` of the network's authors are known, and folders of their trainings.
+package `zipformer` of the network's authors are known, folders of their trainings, and graphs in
+ONNX of streaming ones.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def main(argv: Sequence[str], prog: str) -> None:
 
 def add_arguments(parser: VerbParser) -> None:
     """What the verb can be asked for."""
-    parser.add_argument("source", help="weights, a folder, or hf:OWNER/NAME[@REVISION]")
+    parser.add_argument(
+        "source", help="weights, a folder, hf:OWNER/NAME[@REVISION], or encoder.onnx"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the run's folder, as exp/NAME")
     tokens = parser.add_mutually_exclusive_group()
     tokens.add_argument(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 MENDABLE = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, MemoryError)
+
+READER_GONE = 128 + 13  # as shells tell of a program that wrote where nobody reads, as to head
 
 
 @contextmanager
@@ -22,12 +27,27 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     mendable: tuple[type[Exception], ...] = (*MENDABLE, *more)
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        raise SystemExit(READER_GONE) from None
     except mendable as error:
         raise SystemExit(f"error: {str(error) or type(error).__name__}") from None
     except ImportError as error:
         if error.name is not None:
             raise
         raise SystemExit(f"error: {error}") from None
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads the output any more; what is still to be written is dropped then."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def show_warnings() -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zipformer.released.places import choose_weights, files_in, vocabularies
+from zipformer.released.places import choose_weights, files_in, graphs_with, vocabularies
 
 PREFIX = "hf:"
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -83,10 +83,11 @@ def fetch(model: HubModel) -> Path:
     names = [file.rfilename for file in info.siblings or []]
     try:
         weights = choose_weights(names)
+        wanted = (*vocabularies(names), *graphs_with(weights, names).values())
     except ValueError as error:
         raise ValueError(f"{model}: {error}") from None
     try:
-        for name in (*vocabularies(names), weights):
+        for name in wanted:
             path = huggingface_hub.hf_hub_download(model.name, name, revision=model.revision)
     except Exception as error:
         raise ValueError(

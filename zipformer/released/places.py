@@ -11,6 +11,9 @@ from zipformer.tokens import Tokenizer, open_tokenizer
 WEIGHTS = ("model.safetensors", "model.pt", "pretrained.safetensors", "pretrained.pt")
 AVERAGED = re.compile(r"(?:epoch|iter)-(\d+)-avg-\d+\.pt")
 OF_A_TRAINING = re.compile(r"(?:epoch|checkpoint)-(\d+)\.pt")
+# Graphs in float32, the last resort: an encoder, with decoder and joiner beside it, or CTC alone.
+FLOAT32 = r"(?!.*(?:int8|fp16)).*\.onnx"
+GRAPH = re.compile("(?:encoder|ctc|model)" + FLOAT32)
 # In the order of how much they can do: cut text and write it, or write it alone.
 VOCABULARIES = (re.compile(r".+\.model"), re.compile(r".+\.vocab"), re.compile(r"tokens\.txt"))
 DEEPEST = 4  # parts of a path that are looked at: exp/data/lang_bpe_500/bpe.model
@@ -34,11 +37,44 @@ def choose_weights(names: Iterable[str]) -> str:
         numbered = {p: int(match[1]) for p in paths if (match := pattern.fullmatch(p.name))}
         if numbered:
             return str(max(numbered, key=lambda path: numbered[path]))
+    if graphs := [path for path in paths if GRAPH.fullmatch(path.name)]:
+        return str(min(graphs, key=lambda path: (len(path.parts), path)))
     shown = ", ".join(map(str, paths[:SHOWN])) or "nothing"
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     raise ValueError(
-        f"there are no weights: neither {', '.join(WEIGHTS)} nor epoch-N.pt; it has {shown}{more}"
+        f"there are no weights: neither {', '.join(WEIGHTS)}, epoch-N.pt nor encoder*.onnx; it has "
+        f"{shown}{more}"
     )
+
+
+def graphs_with(encoder: str, names: Iterable[str]) -> dict[str, str]:
+    """The graphs that make a model together with an encoder's: ``decoder`` and ``joiner``.
+
+    Args:
+        encoder: Of the names; a graph that is called otherwise ends with a CTC head and is alone.
+        names: Paths with slashes.
+
+    Returns:
+        A path of each part, ``encoder`` among them.
+
+    Raises:
+        ValueError: If there is not exactly one that could be meant.
+    """
+    path = PurePosixPath(encoder)
+    parts = {"encoder": encoder}
+    if not path.name.startswith("encoder"):
+        return parts
+    beside = [p for p in map(PurePosixPath, names) if p.parent == path.parent]
+    for part in ("decoder", "joiner"):
+        found = [str(p) for p in beside if re.fullmatch(part + FLOAT32, p.name)]
+        same = str(path.with_name(path.name.replace("encoder", part, 1)))
+        if same not in found and len(found) != 1:
+            raise ValueError(
+                f"beside {encoder} lies no {path.name.replace('encoder', part, 1)}"
+                + (f", and which of {', '.join(found)} it is cannot be known" if found else "")
+            )
+        parts[part] = same if same in found else found[0]
+    return parts
 
 
 def vocabularies(names: Iterable[str]) -> list[str]:

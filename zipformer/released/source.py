@@ -14,11 +14,12 @@ from zipformer.released import hub
 from zipformer.released.averages import Range, averaged
 from zipformer.released.foreign import seems_to_be
 from zipformer.released.names import rename_published
-from zipformer.released.places import choose_weights, files_in, find_tokens
+from zipformer.released.places import choose_weights, files_in, find_tokens, graphs_with
 from zipformer.released.reading import PublishedFile, read_published
 from zipformer.released.sizes import Architecture, architecture_of
 from zipformer.tokens import Tokenizer, open_tokenizer
 
+GRAPH_SUFFIX = ".onnx"
 SHOWN = 6  # names in a message
 # Of use in training alone; what lacks them recognises as well.
 LOSS_PARTS = ("simple_am_proj.", "simple_lm_proj.")
@@ -51,7 +52,8 @@ def read_released(source: str, tokens: Path | None = None, wanted: Range | None 
     """Reads a released model.
 
     Args:
-        source: A ``.pt`` or ``.safetensors`` file, a folder, or ``hf:OWNER/NAME[@REVISION]``.
+        source: A ``.pt`` or ``.safetensors`` file, a folder, ``hf:OWNER/NAME[@REVISION]``, or the
+            graph (``.onnx``, float32) of a streaming encoder.
         tokens: Its vocabulary; looked for beside the weights if not given.
         wanted: For the folder of a training: which checkpoints to average.
 
@@ -83,6 +85,11 @@ def read_released(source: str, tokens: Path | None = None, wanted: Range | None 
     tokenizer = _tokenizer(file.path, path, tokens, architecture.vocab_size)
     if architecture.model.attention_decoder:
         tokenizer.check_sentences()
+    notes = [*_notes(file, others, added), *architecture.assumed]
+    if file.path.suffix == GRAPH_SUFFIX:
+        from zipformer.released.graph_check import compare_with_graph
+
+        notes.append(compare_with_graph(weights, architecture, file.path))
     steps = file.content.get("batch_idx_train", 0)
     return Released(
         name=source,
@@ -90,7 +97,7 @@ def read_released(source: str, tokens: Path | None = None, wanted: Range | None 
         architecture=architecture,
         weights=weights,
         tokenizer=tokenizer,
-        notes=(*_notes(file, others, added), *architecture.assumed),
+        notes=tuple(notes),
         steps=steps if isinstance(steps, int) else 0,
     )
 
@@ -102,15 +109,22 @@ def _read(path: Path, wanted: Range | None) -> PublishedFile:
         raise ValueError(f"{path} is one file: --epoch, --iter and --avg need a training's folder")
     if path.is_dir():
         try:
-            return read_published(path / choose_weights(files_in(path)))
+            path = path / choose_weights(files_in(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-    if path.suffix == ".onnx":
-        raise ValueError(
-            f"{path} is a graph without names that could be trusted: take the weights that it was "
-            "exported from (pretrained.pt, model.pt or epoch-N.pt)"
-        )
-    return read_published(path)
+    return _read_graphs(path) if path.suffix == GRAPH_SUFFIX else read_published(path)
+
+
+def _read_graphs(path: Path) -> PublishedFile:
+    try:
+        from zipformer.released.graph import read_graphs
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is a graph, which needs the packages onnx and onnxruntime ({error}); install "
+            "them with: pip install -e '.[export]' in this project's folder"
+        ) from None
+    parts = graphs_with(str(path), map(str, path.parent.iterdir()))
+    return read_graphs({part: Path(name) for part, name in parts.items()})
 
 
 def _complete(weights: dict[str, Tensor], architecture: Architecture) -> list[str]:
