@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from released.graphs import GRAPHS
 from released.hub_server import COMMIT, Hub
 from released.official import OFFICIAL
 
 from zipformer.released.hub import HubModel
 
 pytest.importorskip("huggingface_hub")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,62 +34,83 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     (released / "exp" / "jit_script.pt").write_bytes(b"not wanted" * 1000)
     (released / "README.md").write_text("not wanted")
     (empty / "README.md").write_text("a page")
-    models = {"someone/zipformer": released, "someone/empty": empty}
+    graphs = shutil.copytree(GRAPHS, folder / "graphs")
+    (graphs / "encoder.int8.onnx").write_bytes(b"not wanted")
+    models = {"someone/zipformer": released, "someone/empty": empty, "someone/graphs": graphs}
     with Hub(models, gated=("someone/gated",)).running() as server:
         yield server
 
 
-def adopt(
-    source: str, out: Path, hub: Hub, home: Path, **more: str
-) -> subprocess.CompletedProcess[str]:
-    """The verb in a process of its own: the package reads its environment when it is imported."""
+def adopt_each(
+    sources: dict[str, Path], hub: Hub, home: Path, **more: str
+) -> list[tuple[int, str, str]]:
+    """The verb for one source after the other: exit status, output and error of each.
+
+    In a process of its own, as the package reads its environment when it is imported.
+    """
     environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", **more}
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "adopt.py", source, "--out", out],
+    pairs = [word for source, out in sources.items() for word in (source, str(out))]
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("adopt_each.py"), *pairs],
         env=os.environ | environment,
         capture_output=True,
         text=True,
+        check=True,
     )
+    results: list[tuple[int, str, str]] = [tuple(result) for result in json.loads(done.stdout)]
+    return results
 
 
 def test_only_what_is_needed_is_fetched_and_then_kept(hub: Hub, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    done = adopt("hf:someone/zipformer", tmp_path / "a", hub, home)
-    assert done.returncode == 0, done.stderr
+    home, name = tmp_path / "home", "hf:someone/zipformer"
+    first = {name: tmp_path / "a", f"{name}@{COMMIT}": tmp_path / "b"}
+    results = adopt_each(first, hub, home)
+    assert [status for status, _, _ in results] == [0, 0], results
+    assert "causal, streams" in results[0][1] and "37, of tokens.txt" in results[0][1]
     assert sorted(hub.served) == ["data/lang_bpe_37/tokens.txt", "exp/pretrained.pt"]
-    assert "causal, streams" in done.stdout and "37, of tokens.txt" in done.stdout
-    again = adopt("hf:someone/zipformer@" + COMMIT, tmp_path / "b", hub, home)
-    assert again.returncode == 0, again.stderr
-    away = adopt("hf:someone/zipformer", tmp_path / "c", hub, home, HF_HUB_OFFLINE="1")
-    assert away.returncode == 0, away.stderr
-    gone = adopt(
-        "hf:someone/zipformer", tmp_path / "d", hub, home, HF_ENDPOINT="http://127.0.0.1:9"
-    )
-    assert gone.returncode == 0, gone.stderr
+    ((away, _, error),) = adopt_each({name: tmp_path / "c"}, hub, home, HF_HUB_OFFLINE="1")
+    assert away == 0, error
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    ((gone, _, error),) = adopt_each({name: tmp_path / "d"}, hub, home, **nowhere)
+    assert gone == 0, error
     assert len(hub.served) == 2
 
 
+REFUSED = {
+    "hf:someone/nobody": "there is no such model on the hub, or it is private",
+    "hf:someone/gated": "asks for a login",
+    "hf:someone/empty": "there are no weights: .*it has README.md",
+    "hf:someone/zipformer@v9": "there is no such revision of someone/zipformer",
+    "hf:zipformer": "write hf:OWNER/NAME",
+    "someone/zipformer": "does not exist; .*hf:someone/zipformer",
+}
+
+
 @pytest.mark.parametrize(
-    ("source", "more", "message"),
+    ("messages", "more"),
     [
-        ("hf:someone/nobody", {}, "there is no such model on the hub, or it is private"),
-        ("hf:someone/gated", {}, "asks for a login"),
-        ("hf:someone/empty", {}, "there are no weights: .*it has README.md"),
-        ("hf:someone/zipformer@v9", {}, "there is no such revision of someone/zipformer"),
-        ("hf:zipformer", {}, "write hf:OWNER/NAME"),
-        ("hf:someone/other", {"HF_HUB_OFFLINE": "1"}, "there is no copy of this model"),
-        ("hf:someone/other", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "hub cannot be reached"),
-        ("someone/zipformer", {}, "does not exist; .*hf:someone/zipformer"),
+        (REFUSED, {}),
+        ({"hf:someone/other": "there is no copy of this model"}, {"HF_HUB_OFFLINE": "1"}),
+        ({"hf:someone/other": "hub cannot be reached"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}),
     ],
 )
 def test_what_cannot_be_had_is_said_in_a_line(
-    hub: Hub, tmp_path: Path, source: str, more: dict[str, str], message: str
+    hub: Hub, tmp_path: Path, messages: dict[str, str], more: dict[str, str]
 ) -> None:
-    done = adopt(source, tmp_path / "exp", hub, tmp_path / "home", **more)
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert re.search(message, line), line
+    sources = {source: tmp_path / "exp" for source in messages}
+    results = adopt_each(sources, hub, tmp_path / "home", **more)
+    for (status, output, error), message in zip(results, messages.values(), strict=True):
+        assert (status, output) == (1, "")
+        assert re.search(f"^error: .*{message}", error) and "\n" not in error, error
     assert not (tmp_path / "exp").exists()
+
+
+def test_graphs_are_fetched_all_three(hub: Hub, tmp_path: Path) -> None:
+    hub.served.clear()
+    ((status, output, error),) = adopt_each({"hf:someone/graphs": tmp_path / "a"}, hub, tmp_path)
+    assert status == 0, error
+    assert "graph and weights agree" in output
+    assert sorted(hub.served) == ["decoder.onnx", "encoder.onnx", "joiner.onnx", "tokens.txt"]
 
 
 def test_names_are_written_as_on_the_hub() -> None:
