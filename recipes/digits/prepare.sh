@@ -44,13 +44,13 @@ else
   source=(--segments "$recipe/fsdd/segments.tsv")
 fi
 
-# The short strings are for training alone: they show early what a digit is.
+# The short strings are for training alone: they show early what a digit is, and what silence is.
 strings() { # train, short, dev, test, source...
   local options=("${@:5}" --words "$digits" --prefix digits --audio-dir "$audio" --out-dir "$raw")
   python "$recipe/make_strings.py" "${options[@]}" --length 3-8 --seed "$seed" \
     --set train 10-49 "$1" --set dev 5-9 "$3" --set test 0-4 "$4"
   python "$recipe/make_strings.py" "${options[@]}" --length 1-2 --seed "$((seed + 1))" \
-    --set train-short 10-49 "$2"
+    --edge 0.1,1.5 --set train-short 10-49 "$2"
 }
 
 # Test strings over other people's test strings; for training, babble of the training strings alone.
