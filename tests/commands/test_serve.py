@@ -38,6 +38,7 @@ def served(run: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     )
     try:
         assert server.stdout is not None
+        assert server.stdout.readline().endswith(f"{run}\n")
         assert "chunk 32 (320 ms), left 128 (1280 ms), right 64" in server.stdout.readline()
         line = server.stdout.readline()
         assert line.startswith("listening on ws://127.0.0.1:")

@@ -23,6 +23,7 @@ from zipformer.serving.load import (
     run_level,
     summarize,
 )
+from zipformer.serving.offer import Offer
 from zipformer.serving.running import serving
 from zipformer.streaming import Recognizer
 
@@ -52,7 +53,7 @@ async def test_there_are_never_more_calls_at_once_than_asked_for() -> None:
     async with fake_server(handler) as uri:
         for concurrency, calls in ((1, 3), (7, 20), (5, 5)):
             most, heard = 0, Counter()
-            outcomes, seconds = await run_level(Plan(uri, "fast"), CLIPS, concurrency, calls)
+            outcomes, seconds = await run_level(Plan((uri,), "fast"), CLIPS, concurrency, calls)
             assert len(outcomes) == calls == heard.total()
             assert max(heard.values()) - min(heard.values()) <= 1  # the clips in turn
             assert most == concurrency and seconds > 0
@@ -81,11 +82,11 @@ async def test_words_of_dropped_and_changed_calls_are_lost() -> None:
         await say(client, {"text": text, "is_eof": True})
 
     async with fake_server(handler) as uri:
-        plan = Plan(uri, "fast")
+        plan = Plan((uri,), "fast")
         lone = await lone_texts(plan, CLIPS)
         outcomes, seconds = await run_level(plan, CLIPS, 2, 6)
     level = summarize("bad", 2, "fast", outcomes, lone, seconds)
-    assert lone == {clip.name: clip.text for clip in CLIPS}
+    assert lone == {(clip.name, uri): clip.text for clip in CLIPS}
     assert (level.calls, level.failed) == (6, 2)
     assert level.words_lost == 2 * (2 + 2)  # two words dropped, one changed and one added, twice
     assert level.words == 12 and level.wer == pytest.approx(100 * 8 / 12, abs=1e-3)
@@ -99,7 +100,7 @@ async def test_a_server_that_hears_something_else_than_was_said_loses_nothing() 
         await say(client, {"text": "nine nine", "is_eof": True})
 
     async with fake_server(handler) as uri:
-        plan = Plan(uri, "fast")
+        plan = Plan((uri,), "fast")
         outcomes, seconds = await run_level(plan, CLIPS, 3, 3)
         level = summarize("deaf", 3, "fast", outcomes, await lone_texts(plan, CLIPS), seconds)
     assert level.words_lost == 0 and level.wer is not None and level.wer >= 100
@@ -112,14 +113,14 @@ async def test_a_clip_that_fails_even_alone_is_an_error() -> None:
 
     async with fake_server(handler) as uri:
         with pytest.raises(ValueError, match="clip clip-0 fails even alone: the server hung up"):
-            await lone_texts(Plan(uri), CLIPS)
+            await lone_texts(Plan((uri,)), CLIPS)
 
 
 def test_figures_of_known_outcomes() -> None:
     times = np.arange(1, 102) / 1000
     outcomes = [Outcome(CLIPS[0], "one", "", t, 10 * t, 2 * t) for t in times]
     outcomes += [Outcome(CLIPS[1], None, "gone")]
-    lone = {clip.name: clip.text for clip in CLIPS}
+    lone = {(clip.name, ""): clip.text for clip in CLIPS}
     level = summarize("x", 9, "realtime", outcomes, lone, wall_seconds=2.0)
     assert (level.latency_p50, level.latency_p90, level.latency_p99) == (51.0, 91.0, 100.0)
     assert (level.rtf_p50, level.rtf_p90) == (0.51, 0.91) and level.lateness_p99 == 200.0
@@ -152,7 +153,7 @@ def test_starts_are_spread_over_a_clip_and_the_same_every_time(
         starts = []
         for _ in range(2):
             slept.clear()
-            plan = Plan("ws://127.0.0.1:9", pace, timeout=1.0)
+            plan = Plan(("ws://127.0.0.1:9",), pace, timeout=1.0)
             asyncio.run(run_level(plan, clips, 50, 50))
             starts.append(list(slept))
         assert starts[0] == starts[1] and len(starts[0]) == 50
@@ -160,15 +161,19 @@ def test_starts_are_spread_over_a_clip_and_the_same_every_time(
         assert np.std(starts[0]) > 0.2 * spread or not spread
 
 
-def test_our_server_loses_nothing(tmp_path: Path) -> None:
+def test_our_server_loses_nothing_at_three_contexts_at_once(tmp_path: Path) -> None:
     clips = read_clips(open_cuts(write_cuts(tmp_path, "a", ["one", "two", "three"] * 2)), 5)
     assert len(clips) == 5 and clips[1].text == "two" and clips[0].seconds == 0.9
-    with serving(Recognizer.of(tiny_run(tmp_path), Context(32, 128, 64))) as server:
-        plan = Plan(server.uri, "fast")
+    model, contexts = tiny_run(tmp_path), [Context(32, 128, right) for right in (0, 64, 128)]
+    offer = Offer(contexts, lambda context: Recognizer.of(model, context))
+    with serving(offer) as server:
+        uris = tuple(f"{server.uri}/?right={context.right}" for context in contexts)
+        plan = Plan(uris, "fast")
         lone = asyncio.run(lone_texts(plan, clips))
         outcomes, seconds = asyncio.run(run_level(plan, clips, 8, 24))
     level = summarize("ours", 8, "fast", outcomes, lone, seconds)
     assert any(lone.values()) and (level.failed, level.words_lost) == (0, 0)
+    assert {outcome.uri for outcome in outcomes} == set(uris)
 
 
 def test_an_empty_manifest_is_refused() -> None:

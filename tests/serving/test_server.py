@@ -24,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from zipformer import Context
+from zipformer.serving.offer import Offer
 from zipformer.serving.running import serving
 from zipformer.serving.server import Limits, Server
 from zipformer.streaming import Recognizer, Stream
@@ -56,7 +57,7 @@ def alone(recognizer: Recognizer, samples: np.ndarray) -> str:
 
 @asynccontextmanager
 async def running(recognizer: Recognizer, **limits: Any) -> AsyncIterator[Server]:
-    server = await Server(recognizer, Limits(**limits)).start(port=0)
+    server = await Server(Offer.only(recognizer), Limits(**limits)).start(port=0)
     try:
         yield server
     finally:
@@ -292,7 +293,7 @@ async def test_a_recognizer_that_fails_once_is_a_matter_of_that_step(
 @bounded
 async def test_a_server_that_stops_finishes_what_is_complete(recognizer: Recognizer) -> None:
     samples = sound(20.0)
-    server = await Server(recognizer, Limits()).start(port=0)
+    server = await Server(Offer.only(recognizer), Limits()).start(port=0)
     async with open_client(server) as complete, open_client(server) as talking:
         for client in (complete, talking):
             await client.send(samples.tobytes())

@@ -15,7 +15,7 @@ from serving.fake_server import bounded
 from tiny_run import tiny_run
 
 from zipformer import Context
-from zipformer.serving.messages import Refused
+from zipformer.serving.messages import Refused, result_message
 from zipformer.serving.worker import Session, Worker
 from zipformer.streaming import Recognizer
 
@@ -30,8 +30,8 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 @asynccontextmanager
-async def working(recognizer: Recognizer, max_batch: int) -> AsyncIterator[Worker]:
-    worker = Worker(recognizer, max_batch, max_waiting_seconds=100.0)
+async def working(max_batch: int) -> AsyncIterator[Worker]:
+    worker = Worker(max_batch, max_waiting_seconds=100.0)
     task = asyncio.create_task(worker.run())
     yield worker
     task.cancel()
@@ -42,8 +42,8 @@ async def working(recognizer: Recognizer, max_batch: int) -> AsyncIterator[Worke
 async def test_a_short_stream_does_not_wait_for_the_end_of_a_long_one(
     recognizer: Recognizer,
 ) -> None:
-    async with working(recognizer, max_batch=1) as worker:
-        long, short = worker.open(), worker.open()
+    async with working(max_batch=1) as worker:
+        long, short = worker.open(recognizer), worker.open(recognizer)
         worker.accept(long, sound(60.0))
         worker.accept(short, sound(2.0))
         worker.end(short)
@@ -55,8 +55,8 @@ async def test_a_short_stream_does_not_wait_for_the_end_of_a_long_one(
 
 @bounded
 async def test_a_stream_takes_in_no_more_than_it_needs_for_a_step(recognizer: Recognizer) -> None:
-    async with working(recognizer, max_batch=1) as worker:
-        session = worker.open()
+    async with working(max_batch=1) as worker:
+        session = worker.open(recognizer)
         worker.accept(session, sound(20.0))
         while True:
             await session.news()
@@ -67,11 +67,30 @@ async def test_a_stream_takes_in_no_more_than_it_needs_for_a_step(recognizer: Re
 
 
 @bounded
+async def test_contexts_share_the_thread_fairly(recognizer: Recognizer) -> None:
+    """Neither a crowd at one context nor long audio at it keeps the others waiting."""
+    other = Recognizer(recognizer.model, recognizer.tokens, Context(64, 128))
+    async with working(max_batch=4) as worker:
+        crowd = [worker.open(recognizer) for _ in range(8)]
+        for session in crowd:
+            worker.accept(session, sound(30.0))
+        late = worker.open(other)
+        worker.accept(late, sound(2.0))
+        worker.end(late)
+        last = False
+        while not last:
+            _, last = await late.news()
+        assert all(session.stream.processed < 16 * 20 for session in crowd)
+        assert worker.lag > 10.0
+        assert worker.steps >= 2
+
+
+@bounded
 async def test_what_is_dropped_in_the_middle_of_a_step_is_forgotten(
     recognizer: Recognizer,
 ) -> None:
-    async with working(recognizer, max_batch=8) as worker:
-        dropped, kept = worker.open(), worker.open()
+    async with working(max_batch=8) as worker:
+        dropped, kept = worker.open(recognizer), worker.open(recognizer)
         for session in (dropped, kept):
             worker.accept(session, sound(3.0))
             worker.end(session)
@@ -86,8 +105,8 @@ async def test_what_is_dropped_in_the_middle_of_a_step_is_forgotten(
 
 @bounded
 async def test_only_the_newest_news_is_told_and_only_if_it_is_new(recognizer: Recognizer) -> None:
-    session = Session(recognizer.open(), 100, message="a")
-    for message in ("a", "b", "c"):
+    session = Session(recognizer, 100)
+    for message in (result_message(session.stream), "b", "c"):
         session.tell(message)
     assert await session.news() == ("c", False)
     session.tell("c")
@@ -102,12 +121,13 @@ async def test_only_the_newest_news_is_told_and_only_if_it_is_new(recognizer: Re
 
 @bounded
 async def test_there_is_room_until_too_much_waits(recognizer: Recognizer) -> None:
-    session = Session(recognizer.open(), 100)
-    session.accept(sound(1.0)[:100], 16_000)
+    session = Session(recognizer, 100)
+    session.accept(sound(1.0)[:100])
     assert session.room.is_set()
-    session.accept(sound(1.0)[:1], 16_000)
+    session.accept(sound(1.0)[:1])
     assert not session.room.is_set() and not session.exhausted
-    session.fill(1)
+    assert session.waiting_seconds == 101 / 16_000
+    session.fill()
     session.ended = True
     assert session.room.is_set() and session.exhausted
 
@@ -116,8 +136,8 @@ async def test_there_is_room_until_too_much_waits(recognizer: Recognizer) -> Non
 async def test_a_probability_that_is_no_number_fails_only_that_stream(
     recognizer: Recognizer,
 ) -> None:
-    async with working(recognizer, max_batch=8) as worker:
-        broken, sound_one = worker.open(), worker.open()
+    async with working(max_batch=8) as worker:
+        broken, sound_one = worker.open(recognizer), worker.open(recognizer)
         broken.stream.final.tokens += [5]
         broken.stream.final.frames += [0]
         broken.stream.final.log_probs += [float("nan")]

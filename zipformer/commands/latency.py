@@ -11,6 +11,8 @@ from contextlib import nullcontext
 from itertools import islice, product
 from pathlib import Path
 
+import torch
+
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.parser import VerbParser, read_arguments
@@ -51,10 +53,11 @@ def run(args: Namespace) -> None:
         raise ValueError("--uri is one server with one context: give only that, no --live")
     sets = choose_sets(loaded.config, args.sets)
     search = search_of(args, loaded.model)
+    torch.set_num_threads(1)  # what a core carries
     rows = []
     for (name, path), context in product(sets.items(), contexts):
         cuts = list(islice(open_cuts(path), args.limit))
-        recognizer = quick_recognizer(loaded, context, search, threads=1)
+        recognizer = quick_recognizer(loaded, context, search)
         row = measure(recognizer, name, cuts, args.speech_end == "alignment", args.silence)
         with serving(recognizer) if args.live else nullcontext(args) as server:
             if server.uri:

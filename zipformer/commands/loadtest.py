@@ -27,7 +27,12 @@ def main(argv: Sequence[str], prog: str) -> None:
 
 def add_arguments(parser: VerbParser) -> None:
     """What the verb can be asked for."""
-    parser.add_argument("uri", help="of a server that speaks sherpa-onnx's protocol")
+    parser.add_argument(
+        "uri",
+        nargs="+",
+        help="of a server that speaks sherpa-onnx's protocol; calls go to each in turn, as in "
+        "ws://localhost:6006/?right=0 ws://localhost:6006/?right=64",
+    )
     parser.add_argument("--audio", type=Path, required=True, help="manifest of cuts to say")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1], help="calls at a time")
     parser.add_argument("--calls", type=int, help="per level (default: twice as many, 20+)")
@@ -49,7 +54,7 @@ async def run(args: Namespace) -> None:
         from zipformer.report.figures import write_figures  # refuses to go on without matplotlib
     calls = {n: max(n, args.calls or max(2 * n, 20)) for n in args.concurrency}
     clips = read_clips(open_cuts(args.audio), min(max(calls.values()), args.limit or sys.maxsize))
-    plan = Plan(args.uri, args.pace, args.tail_seconds, args.timeout, args.seed)
+    plan = Plan(tuple(args.uri), args.pace, args.tail_seconds, args.timeout, args.seed)
     lone = await lone_texts(plan, clips)
     levels = []
     for count in args.concurrency:

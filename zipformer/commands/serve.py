@@ -1,19 +1,33 @@
 """Serves a trained model over websockets, in the protocol of sherpa-onnx's server.
 
-zipformer serve exp/digits/unified --right 64 --port 6006
+zipformer serve exp/digits/unified --port 6006
+zipformer serve exp/digits/unified --right 64
+
+Several contexts are offered, of one model that is loaded once; a client picks one in the address,
+as in ws://localhost:6006/?right=64, and gets the first one if it does not.
 """
 
 from __future__ import annotations
 
+import ssl
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
+import torch
+
+from zipformer.checkpoint.loading import LoadedModel
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
+from zipformer.context import Context, parse_contexts
+from zipformer.serving.offer import SIZES, Offer
 from zipformer.serving.running import quick_recognizer, serve_until_signal
 from zipformer.serving.server import Limits, Server
+from zipformer.streaming.recognizer import Recognizer
+
+OFFERED = "32/256/0 32/256/64 64/256/128"
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -25,6 +39,9 @@ def add_arguments(parser: VerbParser) -> None:
     """What the verb can be asked for."""
     limits = Limits()
     options.add_model_options(parser)
+    parser.add_argument(
+        "--contexts", help=f"that clients may choose; the first by default (default: {OFFERED})"
+    )
     options.add_context_options(parser)
     add_search_options(parser)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: whoever can reach it")
@@ -37,6 +54,8 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--idle-timeout", type=float, default=limits.idle_timeout, help="seconds")
     parser.add_argument("--no-provisional", action="store_true", help="only what is final")
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)")
+    parser.add_argument("--tls-cert", type=Path, help="certificate (PEM); clients then say wss://")
+    parser.add_argument("--tls-key", type=Path, help="its key, if that is in another file")
 
 
 def run(args: Namespace) -> None:
@@ -47,17 +66,77 @@ def run(args: Namespace) -> None:
         max_waiting_seconds=args.max_waiting_seconds,
         idle_timeout=args.idle_timeout,
     )
+    tls = _tls(args.tls_cert, args.tls_key)
     loaded = options.load(args)
-    # Without any size it would be the whole utterance, which cannot stream.
-    right = args.right or 0
-    context = choose_contexts(loaded.config, None, args.chunk, args.left, right)[0]
+    contexts = _contexts(args, loaded)
     search = search_of(args, loaded.model)
-    recognizer = quick_recognizer(loaded, context, search, args.threads)
-    server = Server(recognizer, limits, not args.no_provisional)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+
+    def make(context: Context) -> Recognizer:
+        return quick_recognizer(loaded, context, search)
+
+    server = Server(Offer(contexts, make, not args.no_provisional), limits, tls)
 
     def started(uri: str) -> None:
-        name = f"{loaded.label} of {loaded.path.resolve().parent}"
-        print(f"{name}: {context.describe()}, latency {context.latency_ms} ms")
+        print(f"{loaded.label} of {loaded.path.resolve().parent}")
+        for context in contexts:
+            choice = "" if context == contexts[0] else _query(context, contexts)
+            print(f"  {uri}/{choice}: {context.describe()}, latency {context.latency_ms} ms")
         print(f"listening on {uri}", flush=True)
 
     serve_until_signal(server, args.host, args.port, started)
+
+
+def _contexts(args: Namespace, loaded: LoadedModel) -> list[Context]:
+    """What is offered: what was asked for, or what the model can compute of the usual ones."""
+    sizes = args.chunk, args.left, args.right
+    if any(size is not None for size in sizes):
+        # Without any size it would be the whole utterance, which cannot stream.
+        contexts = choose_contexts(
+            loaded.config, args.contexts, args.chunk, args.left, args.right or 0
+        )
+    elif args.contexts:
+        contexts = choose_contexts(loaded.config, args.contexts)
+    else:
+        contexts = [c for c in parse_contexts(OFFERED) if _fits(c, loaded)]
+        contexts = contexts or choose_contexts(loaded.config, right=0)
+    for context in contexts:
+        loaded.check_context(context, live=True)
+    return contexts
+
+
+def _fits(context: Context, loaded: LoadedModel) -> bool:
+    try:
+        loaded.config.encoder.check_context(context)
+    except ValueError:
+        return False
+    return True
+
+
+def _query(context: Context, contexts: Sequence[Context]) -> str:
+    """The shortest address that picks a context: what no earlier one has."""
+    for key in SIZES:
+        value = getattr(context, key)
+        if all(getattr(c, key) != value for c in contexts[: contexts.index(context)]):
+            return f"?{key}={value}"
+    return "?" + "&".join(f"{key}={getattr(context, key)}" for key in SIZES)
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """What ``wss`` needs; None without a certificate.
+
+    Raises:
+        ValueError: If the files are not there, no certificate and key, or do not belong together.
+    """
+    if certificate is None:
+        if key is not None:
+            raise ValueError(f"--tls-key {key} needs --tls-cert, the certificate")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # also what ssl raises
+        files = f"{certificate} and {key}" if key else str(certificate)
+        raise ValueError(f"no certificate with its key in {files}: {error}") from None
+    return context

@@ -198,7 +198,7 @@ def ask_server(
     Raises:
         ValueError: If a call fails.
     """
-    plan = Plan(uri, tail_seconds=tail_seconds)
+    plan = Plan((uri,), tail_seconds=tail_seconds)
     outcomes, _ = asyncio.run(run_level(plan, read_clips(cuts, calls), 1, calls))
     for outcome in outcomes:
         if outcome.text is None:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 
 import numpy as np
 from lhotse.cut import Cut
@@ -56,14 +56,14 @@ class Plan:
     """How calls are made.
 
     Args:
-        uri: Of the server.
+        uris: Of the server, as in ``ws://localhost:6006/?right=64``; calls go to each in turn.
         pace: ``realtime`` or ``fast``.
         tail_seconds: Silence after the audio, for servers that need it.
         timeout: Seconds that a call may last beyond the length of its audio.
         seed: Of the moments at which the first calls begin.
     """
 
-    uri: str
+    uris: tuple[str, ...]
     pace: Pace = "realtime"
     tail_seconds: float = 0.0
     timeout: float = 30.0
@@ -87,6 +87,7 @@ class Outcome:
         final_latency: Seconds from the last audio sent to the final transcript.
         rtf: Wall time of the call over the length of its audio.
         lateness: Seconds by which the last audio was sent too late.
+        uri: Where it went.
     """
 
     clip: Clip
@@ -95,6 +96,7 @@ class Outcome:
     final_latency: float = math.nan
     rtf: float = math.nan
     lateness: float = math.nan
+    uri: str = ""
 
     def words_lost(self, lone_text: str) -> int:
         """Words lost against the transcript of a lone call."""
@@ -159,28 +161,28 @@ def read_clips(cuts: Iterable[Cut], count: int) -> list[Clip]:
     return clips
 
 
-async def lone_texts(plan: Plan, clips: Sequence[Clip]) -> dict[str, str]:
-    """What the server hears in each clip when it has nothing else to do.
+async def lone_texts(plan: Plan, clips: Sequence[Clip]) -> dict[tuple[str, str], str]:
+    """What the server hears when it has nothing else to do, by name of the clip and address.
 
     Raises:
         ValueError: If a clip fails several times even then.
     """
     texts = {}
-    for clip in clips:
+    for clip, uri in product(clips, plan.uris):
         for _ in range(ATTEMPTS):
-            outcome = await _make_call(plan, clip, "fast")
+            outcome = await _make_call(plan, clip, uri, "fast")
             if outcome.text is not None:
                 break
         else:
             raise ValueError(f"clip {clip.name} fails even alone: {outcome.error}")
-        texts[clip.name] = outcome.text
+        texts[clip.name, uri] = outcome.text
     return texts
 
 
 async def run_level(
     plan: Plan, clips: Sequence[Clip], concurrency: int, calls: int
 ) -> tuple[list[Outcome], float]:
-    """Makes the calls of one level, taking the clips in turn.
+    """Makes the calls of one level, taking the clips in turn, each at every address.
 
     Returns:
         The outcomes in the order in which they came, and how many seconds all took.
@@ -190,13 +192,13 @@ async def run_level(
     """
     if not 1 <= concurrency <= calls:
         raise ValueError(f"{calls} calls cannot be made {concurrency} at a time")
-    waiting = islice(cycle(clips), calls)
+    waiting = islice(cycle(product(clips, plan.uris)), calls)
     outcomes: list[Outcome] = []
 
     async def line(delay: float) -> None:
         await asyncio.sleep(delay)
-        for clip in waiting:
-            outcomes.append(await _make_call(plan, clip, plan.pace))
+        for clip, uri in waiting:
+            outcomes.append(await _make_call(plan, clip, uri, plan.pace))
 
     began = time.perf_counter()
     delays = islice(_delays(plan, clips), concurrency)
@@ -209,7 +211,7 @@ def summarize(
     concurrency: int,
     pace: Pace,
     outcomes: Sequence[Outcome],
-    lone: dict[str, str],
+    lone: Mapping[tuple[str, str], str],
     wall_seconds: float,
 ) -> Level:
     """The figures of a level.
@@ -219,7 +221,7 @@ def summarize(
         concurrency: Calls at a time.
         pace: How they were made.
         outcomes: At least one.
-        lone: Transcripts of lone calls, by name of the clip.
+        lone: Transcripts of lone calls, by name of the clip and address.
         wall_seconds: How long all took.
     """
     heard = [o for o in outcomes if o.text is not None]
@@ -234,7 +236,7 @@ def summarize(
         calls=len(outcomes),
         failed=len(outcomes) - len(heard),
         words=errors.words,
-        words_lost=sum(o.words_lost(lone[o.clip.name]) for o in outcomes),
+        words_lost=sum(o.words_lost(lone[o.clip.name, o.uri]) for o in outcomes),
         wer=round(errors.wer, 3) if errors.words else None,
         latency_p50=percentile(latencies, 50),
         latency_p90=percentile(latencies, 90),
@@ -252,12 +254,12 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return round(float(np.percentile(values, share)), 4) if len(values) else None
 
 
-async def _make_call(plan: Plan, clip: Clip, pace: Pace) -> Outcome:
+async def _make_call(plan: Plan, clip: Clip, uri: str, pace: Pace) -> Outcome:
     try:
-        call = await transcribe(plan.uri, clip.samples, pace, plan.tail_seconds, plan.timeout)
+        call = await transcribe(uri, clip.samples, pace, plan.tail_seconds, plan.timeout)
     except CallFailed as failure:
-        return Outcome(clip, None, str(failure))
-    return Outcome(clip, call.text, "", call.final_latency, call.rtf, call.lateness)
+        return Outcome(clip, None, str(failure), uri=uri)
+    return Outcome(clip, call.text, "", call.final_latency, call.rtf, call.lateness, uri)
 
 
 def _delays(plan: Plan, clips: Sequence[Clip]) -> Iterator[float]:

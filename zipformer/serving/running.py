@@ -13,27 +13,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
-import torch
-
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.context import Context
 from zipformer.search import Search
+from zipformer.serving.offer import Offer
 from zipformer.serving.server import Limits, Server
 from zipformer.streaming.recognizer import Recognizer
 
 
 def quick_recognizer(
-    loaded: LoadedModel, context: Context, search: Search | None = None, threads: int | None = None
+    loaded: LoadedModel, context: Context, search: Search | None = None
 ) -> Recognizer:
     """A recognizer that has taken its time to get ready: on a CPU with traced steps.
 
-    Other arguments and errors as in ``Recognizer.of``.
-
-    Args:
-        threads: Of PyTorch, in the whole process; None leaves them as they are.
+    Arguments and errors as in ``Recognizer.of``.
     """
-    if threads:
-        torch.set_num_threads(threads)
     device = next(loaded.model.parameters()).device
     return Recognizer.of(loaded, context, search, traced=device.type == "cpu")
 
@@ -66,17 +60,23 @@ def serve_until_signal(
 
 @contextmanager
 def serving(
-    recognizer: Recognizer,
+    offer: Offer | Recognizer,
     limits: Limits | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Iterator[Server]:
     """A server in a thread of its own, by default on a free port; it stops at the end.
 
+    Args:
+        offer: What clients may choose; of a recognizer, its context alone.
+        limits: What clients may ask for.
+        host, port: Where to listen.
+
     Raises:
         ValueError: If nobody can listen there.
     """
-    server = Server(recognizer, limits or Limits())
+    offer = Offer.only(offer) if isinstance(offer, Recognizer) else offer
+    server = Server(offer, limits or Limits())
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:

@@ -1,7 +1,8 @@
 """Serves live streams over websockets, in the protocol of sherpa-onnx's server.
 
-What a client may send and gets is in ``zipformer.serving.messages``. The end of the audio is
-flushed: no silence needs to be appended. A client that sends what it should not, or nothing, or
+What a client may send and gets is in ``zipformer.serving.messages``, what it may choose in the
+address in ``zipformer.serving.offer``; ``GET /health`` says how the server is. The end of the audio
+is flushed: no silence needs to be appended. A client that sends what it should not, or nothing, or
 does not read what it is sent, is closed with an error message, a close code and a reason; nobody
 else notices.
 """
@@ -10,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Self
 
@@ -26,6 +29,8 @@ from zipformer.serving.messages import (
     error_message,
     read_samples,
 )
+from zipformer.serving.offer import Offer
+from zipformer.serving.plain_http import Health, answer
 from zipformer.serving.sockets import (
     ConnectionClosed,
     Request,
@@ -35,7 +40,6 @@ from zipformer.serving.sockets import (
     serve,
 )
 from zipformer.serving.worker import Session, Worker
-from zipformer.streaming.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
 _sockets_logger = logging.getLogger(f"{__name__}.sockets")
@@ -78,20 +82,18 @@ class Server:
     """Listens for clients from ``start`` to ``stop``.
 
     Args:
-        recognizer: Used by nobody else meanwhile.
+        offer: What clients may choose; its recognizers are used by nobody else meanwhile.
         limits: As above.
-        provisional: Whether messages say how the text may go on, which costs some computing.
+        tls: Certificate and key, for ``wss``.
     """
 
     def __init__(
-        self,
-        recognizer: Recognizer,
-        limits: Limits = Limits(),
-        provisional: bool = True,
+        self, offer: Offer, limits: Limits = Limits(), tls: ssl.SSLContext | None = None
     ) -> None:
-        self.limits = limits
+        self.offer, self.limits = offer, limits
         self.uri = ""  # where clients connect to
-        self.worker = Worker(recognizer, limits.max_batch, limits.max_waiting_seconds, provisional)
+        self.worker = Worker(limits.max_batch, limits.max_waiting_seconds)
+        self._tls = tls
         self._clients: dict[ServerConnection, Session] = {}
         self._listener: SocketServer | None = None
         self._working: asyncio.Task[None] | None = None
@@ -100,6 +102,19 @@ class Server:
     def open_streams(self) -> int:
         """Streams that are held for clients."""
         return self.worker.open_streams
+
+    @property
+    def health(self) -> Health:
+        """How it is at this moment."""
+        contexts = self.offer.contexts
+        return Health(
+            streams=self.worker.open_streams,
+            steps=self.worker.steps,
+            lag=round(self.worker.lag, 3),
+            contexts=tuple(map(str, contexts)),
+            latency_ms=tuple(context.latency_ms or 0 for context in contexts),
+            sample_rate=self.offer.sample_rate,
+        )
 
     async def start(self, host: str = "127.0.0.1", port: int = 6006) -> Self:
         """Begins to listen; port 0 takes a free one.
@@ -119,11 +134,12 @@ class Server:
                 ping_interval=None,  # a client that is kept waiting could not answer
                 close_timeout=self.limits.farewell_timeout,
                 logger=_sockets_logger,
+                ssl=self._tls,
             )
         except (OSError, OverflowError) as error:  # taken, forbidden, or no port at all
             raise ValueError(f"cannot listen on {host}, port {port}: {error}") from error
         host, port = next(iter(self._listener.sockets)).getsockname()[:2]
-        self.uri = f"ws://{f'[{host}]' if ':' in host else host}:{port}"
+        self.uri = f"{'wss' if self._tls else 'ws'}://{f'[{host}]' if ':' in host else host}:{port}"
         self._working = asyncio.create_task(self.worker.run())
         return self
 
@@ -157,6 +173,9 @@ class Server:
             self._working.result()  # raises what it died of
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """An answer for those who want no websocket, or for whom there is no room."""
+        if "Upgrade" not in request.headers:
+            return answer(request.path, self.health)
         if len(self._clients) < self.limits.max_connections:
             return None
         return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._full}\n")
@@ -169,7 +188,10 @@ class Server:
         """One client, from its first message to its last one."""
         if len(self._clients) >= self.limits.max_connections:
             return await self._refuse(socket, Refused(TRY_LATER, self._full))
-        session = self._clients[socket] = self.worker.open()
+        try:
+            session = self._clients[socket] = await self._open(socket)
+        except Refused as refused:
+            return await self._refuse(socket, refused)
         try:
             await self._converse(socket, session)
         except Refused as refused:
@@ -179,6 +201,18 @@ class Server:
         finally:
             del self._clients[socket]
             self.worker.drop(session)
+
+    async def _open(self, socket: ServerConnection) -> Session:
+        """A session as the client wants it."""
+        assert socket.request is not None, "the handshake is over"
+        choice = self.offer.parse(socket.request.path)
+        try:
+            recognizer = self.offer.recognizer(choice) or await self.worker.prepare(
+                partial(self.offer.make, choice)
+            )
+        except ValueError as error:
+            raise Refused(POLICY, str(error)) from None
+        return self.worker.open(recognizer, choice.provisional)
 
     async def _converse(self, socket: ServerConnection, session: Session) -> None:
         """Listens and tells; ends when everything is said, or the first of the two fails."""

@@ -6,6 +6,7 @@ try:
     from websockets.asyncio.client import ClientConnection, connect
     from websockets.asyncio.server import Server as SocketServer
     from websockets.asyncio.server import ServerConnection, serve
+    from websockets.datastructures import Headers
     from websockets.exceptions import ConnectionClosed, WebSocketException
     from websockets.http11 import Request, Response
 except ImportError as error:
@@ -17,6 +18,7 @@ except ImportError as error:
 __all__ = [
     "ClientConnection",
     "ConnectionClosed",
+    "Headers",
     "Request",
     "Response",
     "ServerConnection",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -29,13 +30,15 @@ class Session:
     There is room for one piece of news: a client that is slow to read gets the newest one.
 
     Args:
-        stream: That has heard nothing yet.
+        recognizer: Of its stream, which has heard nothing yet.
         most_waiting: Samples that may wait before ``room`` is closed.
-        message: What would be no news now.
+        provisional: Whether messages say how the text may go on.
     """
 
-    def __init__(self, stream: Stream, most_waiting: int, message: str = "") -> None:
-        self.stream = stream
+    def __init__(self, recognizer: Recognizer, most_waiting: int, provisional: bool = True) -> None:
+        self.recognizer = recognizer
+        self.stream: Stream = recognizer.open()
+        self.provisional = provisional
         self.ended = False  # whether the client has sent everything
         self.said = asyncio.Event()  # whether the client has got everything
         self.room = asyncio.Event()
@@ -44,7 +47,7 @@ class Session:
         self.waiting = 0
         self._pieces: deque[np.ndarray] = deque()
         self._news = asyncio.Event()
-        self._message = message
+        self._message = result_message(self.stream)  # what would be no news now
         self._last = False
         self._failure: Refused | None = None
 
@@ -53,15 +56,26 @@ class Session:
         """Whether all audio that there will ever be is in the stream."""
         return self.ended and not self._pieces
 
-    def accept(self, samples: np.ndarray, longest: int) -> None:
-        """Queues (N,) samples in pieces of at most ``longest``."""
+    def accept(self, samples: np.ndarray) -> None:
+        """Queues (N,) samples in pieces of at most a second."""
+        longest = self.recognizer.sample_rate
         self._pieces.extend(samples[i : i + longest] for i in range(0, len(samples), longest))
         self.waiting += len(samples)
         self._open_or_close()
 
-    def fill(self, frames: int) -> None:
-        """Gives the stream audio until it has ``frames`` to work on or nothing waits."""
-        while self._pieces and self.stream.waiting_frames < frames:
+    @property
+    def ready(self) -> bool:
+        """Whether the stream has heard enough for a step."""
+        return self.stream.waiting_frames >= self.recognizer.step_frames
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Audio that has come in and that the stream has not heard yet."""
+        return self.waiting / self.recognizer.sample_rate
+
+    def fill(self) -> None:
+        """Gives the stream audio until it has enough for a step or nothing waits."""
+        while self._pieces and not self.ready:
             piece = self._pieces.popleft()
             self.waiting -= len(piece)
             self.stream.accept(piece)
@@ -99,7 +113,7 @@ class Session:
 
 @dataclass
 class _Turn:
-    """What the thread is to do: steps of some streams, the end of others."""
+    """What the thread is to do with streams of one recognizer: steps, and the end of others."""
 
     stepping: list[Session] = field(default_factory=list)
     closing: list[Session] = field(default_factory=list)
@@ -112,23 +126,21 @@ class _Turn:
 class Worker:
     """Recognises for sessions; everything but ``run`` returns at once.
 
+    Sessions may be of several recognizers: a turn is for those of one, the one whose session has
+    waited longest.
+
     Args:
-        recognizer: Used by nobody else.
         max_batch: Streams in one step; the others take turns.
         max_waiting_seconds: Audio of a session that may wait before it is out of room.
-        provisional: Whether messages say how the text may go on.
+
+    Attributes:
+        steps: Of streams, since the start.
     """
 
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        max_batch: int,
-        max_waiting_seconds: float,
-        provisional: bool = True,
-    ) -> None:
-        self.recognizer, self.max_batch = recognizer, max_batch
-        self._most_waiting = round(max_waiting_seconds * recognizer.sample_rate)
-        self._provisional = provisional
+    def __init__(self, max_batch: int, max_waiting_seconds: float) -> None:
+        self.max_batch, self._max_waiting_seconds = max_batch, max_waiting_seconds
+        self.steps = 0
+        self._thread = ThreadPoolExecutor(1, "recognizer")
         self._sessions: set[Session] = set()
         self._pending: dict[Session, None] = {}  # with audio or an end to see to, in turn
         self._work = asyncio.Event()
@@ -138,16 +150,30 @@ class Worker:
         """Streams that are held for clients."""
         return len(self._sessions)
 
-    def open(self) -> Session:
-        """A session for a new client."""
-        stream = self.recognizer.open()
-        session = Session(stream, self._most_waiting, result_message(stream))
+    @property
+    def lag(self) -> float:
+        """Seconds of audio that wait for the stream that is furthest behind."""
+        return max((session.waiting_seconds for session in self._sessions), default=0.0)
+
+    async def prepare(self, make: Callable[[], Recognizer]) -> Recognizer:
+        """Makes a recognizer between two turns: no step runs meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, make)
+
+    def open(self, recognizer: Recognizer, provisional: bool = True) -> Session:
+        """A session for a new client.
+
+        Args:
+            recognizer: Used by nobody else but this worker.
+            provisional: Whether messages say how the text may go on.
+        """
+        most_waiting = round(self._max_waiting_seconds * recognizer.sample_rate)
+        session = Session(recognizer, most_waiting, provisional)
         self._sessions.add(session)
         return session
 
     def accept(self, session: Session, samples: np.ndarray) -> None:
         """Queues (N,) float32 samples."""
-        session.accept(samples, self.recognizer.sample_rate)
+        session.accept(samples)
         self._see_to(session)
 
     def end(self, session: Session) -> None:
@@ -162,14 +188,14 @@ class Worker:
 
     async def run(self) -> None:
         """Works until it is cancelled; a turn that has begun is finished first."""
-        with ThreadPoolExecutor(1, "recognizer") as thread:
+        with self._thread:
             while True:
                 await self._work.wait()
                 self._work.clear()
                 while self._pending:
                     turn = self._next_turn()
                     if turn.sessions:
-                        await self._take(turn, thread)
+                        await self._take(turn)
 
     def _see_to(self, session: Session) -> None:
         if session in self._sessions:
@@ -180,10 +206,12 @@ class Worker:
         """The sessions that have waited longest; those with nothing to do leave the queue."""
         turn, idle = _Turn(), []
         for session in self._pending:
-            session.fill(self.recognizer.step_frames)
+            if turn.sessions and session.recognizer is not turn.sessions[0].recognizer:
+                continue
+            session.fill()
             if session.exhausted:
                 turn.closing.append(session)
-            elif session.stream.waiting_frames >= self.recognizer.step_frames:
+            elif session.ready:
                 turn.stepping.append(session)
             else:
                 idle.append(session)
@@ -194,11 +222,11 @@ class Worker:
         self._pending |= dict.fromkeys(turn.stepping)  # there may be more to do, after the others
         return turn
 
-    async def _take(self, turn: _Turn, thread: ThreadPoolExecutor) -> None:
+    async def _take(self, turn: _Turn) -> None:
         loop = asyncio.get_running_loop()
         messages: list[str | None]
         try:
-            messages = await loop.run_in_executor(thread, self._compute, turn)
+            messages = await loop.run_in_executor(self._thread, self._compute, turn)
         except Exception:
             logger.exception("a step of %d streams failed", len(turn.sessions))
             messages = [None] * len(turn.sessions)
@@ -211,10 +239,11 @@ class Worker:
 
     def _compute(self, turn: _Turn) -> list[str | None]:
         """In the thread: the turn's messages, in the order of its sessions; None if impossible."""
-        self.recognizer.close([session.stream for session in turn.closing])
-        moved = self.recognizer.step([session.stream for session in turn.stepping])
-        if self._provisional:
-            self.recognizer.look_ahead(moved)
+        recognizer = turn.sessions[0].recognizer
+        recognizer.close([session.stream for session in turn.closing])
+        recognizer.step([session.stream for session in turn.stepping])
+        recognizer.look_ahead(s.stream for s in turn.stepping if s.provisional)
+        self.steps += len(turn.stepping)
         messages: list[str | None] = []
         for session in turn.sessions:
             try:

@@ -18,6 +18,7 @@ Letters: B streams, C chunk and R right context in frames of 10 ms, D channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ from zipformer.checkpoint.loading import LoadedModel, load_model
 from zipformer.context import FRAMES_PER_OUTPUT, FRONTEND_LOOKAHEAD, Context
 from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
-from zipformer.search import Search, make_searcher
+from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.protocol import SearchState
 from zipformer.streaming.packed_step import PackedStep, trace
 from zipformer.streaming.samples import Samples, checked_samples
@@ -73,7 +74,8 @@ class Recognizer:
         step = PackedStep(self.model.encoder, context)
         self._fresh, self._fresh_packed = step.fresh, step.fresh.pack()[0]
         self._encode = trace(step) if traced else step
-        self.searcher = make_searcher(model.heads_at(context), tokens, search)
+        self.search = search or greedy_of(model.heads_at(context))
+        self.searcher = make_searcher(model.heads_at(context), tokens, self.search)
 
     @classmethod
     def from_checkpoint(
@@ -117,6 +119,17 @@ class Recognizer:
         loaded.check_context(context, live=True)
         rate = loaded.config.data.sample_rate
         return cls(loaded.model, loaded.tokenizer.pieces, context, search, rate, traced)
+
+    def searching(self, search: Search) -> Recognizer:
+        """The same encoder, prepared once, with another search.
+
+        Raises:
+            ValueError: If the model lacks a head that it needs.
+        """
+        other = copy(self)
+        other.search = search
+        other.searcher = make_searcher(self.model.heads_at(self.context), self.tokens, search)
+        return other
 
     @property
     def state_bytes(self) -> int:
