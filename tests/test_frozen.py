@@ -1,7 +1,8 @@
 """What is stored or sent stays as it is: samples that were written at commit b000109.
 
 They lie in ``assets/frozen``: checkpoints and their folders, configs, results, the choice of an
-epoch, names of searches, messages on the wire, exported graphs. Numbers that come out of a model
+epoch, names of searches, messages on the wire (their words and numbers were written anew for the
+weights of commit 66447cb), exported graphs. Numbers that come out of a model
 are compared with a tolerance, as another processor rounds in another way; texts are compared whole.
 """
 
