@@ -135,7 +135,7 @@ def test_files_with_8_bit_weights_are_small_and_say_nearly_the_same(
     lengths = torch.tensor([features.shape[1]])
     (exact, _), (rough, _) = (OnnxModel(folder, form).encoder(features, lengths) for form in FORMS)
     error = (rough - exact).std() / exact.std()
-    assert 1e-4 < error < 0.05
+    assert 1e-4 < error < 0.2
     words = [
         [trained().tokenizer.decode(h.tokens) for h in OnnxModel(folder, form).decode(audio)]
         for form in FORMS

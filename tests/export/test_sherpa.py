@@ -2,8 +2,8 @@
 
 To it, an utterance is the audio and the silence behind it. Over these PyTorch gives the same tokens
 at the same frames. Without the silence, which is what decode.py scores, the words are the same too,
-but for those of ``MOVED``: near the end, right context holds silence in one and nothing in the
-other, and one word more or less hangs on that.
+but for one word of few utterances: near the end, right context holds silence in one and nothing in
+the other, and a word hangs on that now and then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import sherpa_onnx
 import torch
-from export.pytorch_words import SEARCHES
+from export.pytorch_words import SEARCHES, check_but_for_the_end
 from torch import Tensor
 from trained_digits import read_strings, trained
 
@@ -29,17 +29,6 @@ from zipformer.search.protocol import Hypothesis
 
 pytestmark = pytest.mark.sherpa
 CONTEXTS = [Context(32, 256, right) for right in (0, 64, 128, 256)]
-MOVED = {  # by method and right context; all but the first 12 strings are heard with --full
-    ("greedy_search", 256): {"theo-0118", "theo-0184"},
-    ("modified_beam_search", 64): {"yweweler-0191"},
-    ("modified_beam_search", 128): {"yweweler-0119", "jackson-0145", "yweweler-0191"},
-    ("modified_beam_search", 256): {
-        "george-0054",
-        "yweweler-0065",
-        "jackson-0145",
-        "yweweler-0191",
-    },
-}
 AT_ONCE = 20  # streams
 
 
@@ -121,12 +110,7 @@ def test_streams_hear_the_same_tokens_at_the_same_frames(
     assert [emitted(result) for result in results] == [written(found) for found in wanted]
     found = search(digit_strings, context, method, tail=False)
     scored = [trained().tokenizer.decode(hypothesis.tokens) for hypothesis in found]
-    differ = [
-        cut.id.removeprefix("digits-test-")
-        for cut, result, words in zip(cuts, results, scored, strict=True)
-        if result.text.strip() != words
-    ]
-    assert set(differ) <= MOVED.get((method, context.right), set())
+    check_but_for_the_end([result.text.strip() for result in results], scored)
     assert len(set(scored)) > len(cuts) // 2
 
 
