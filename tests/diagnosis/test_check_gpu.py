@@ -52,7 +52,7 @@ def test_a_check_that_fails_dies_or_hangs_fails_alone(
     assert "the last words" in text and "and more lines" in text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_cpu_what_can_be_done_passes_and_the_rest_has_a_reason(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "scripts" / "dev" / "check_gpu.py", "--json"]
     done = subprocess.run(

@@ -28,7 +28,10 @@ from zipformer.search import make_searcher
 from zipformer.search.protocol import Hypothesis
 
 pytestmark = pytest.mark.sherpa
-CONTEXTS = [Context(32, 256, right) for right in (0, 64, 128, 256)]
+CONTEXTS = [
+    *(Context(32, 256, right) for right in (0, 256)),
+    *(pytest.param(Context(32, 256, right), marks=pytest.mark.long) for right in (64, 128)),
+]
 AT_ONCE = 20  # streams
 
 

@@ -151,6 +151,7 @@ def test_another_corpus_is_not_taken_for_the_earlier_one(data: Path, tmp_path: P
     assert len(left) == 3 and all("mini-" in line for line in left)
 
 
+@pytest.mark.long
 def test_on_the_fly_nothing_is_stored_and_shards_hold_audio(
     tmp_path: Path,
 ) -> None:
@@ -188,6 +189,7 @@ def test_too_little_text_gives_fewer_tokens_and_says_so(corpus: Path, data: Path
     assert open_tokenizer(data / "lang_bpe_500" / "bpe.model").vocab_size == possible < 500
 
 
+@pytest.mark.long
 def test_too_little_text_of_a_training_part_is_an_error(tmp_path: Path) -> None:
     write_chapter(tmp_path / "c" / "train-clean-5", "9")
     printed = run(tmp_path / "c", tmp_path / "data", fails=True)

@@ -182,6 +182,7 @@ fit(tiny_config(Path(sys.argv[1])), Task())
 """
 
 
+@pytest.mark.long
 def test_torchrun_restarts_after_a_killed_worker_and_training_goes_on_exactly(
     tmp_path: Path, alone: Path
 ) -> None:

@@ -38,6 +38,7 @@ def test_a_process_without_the_other_ends_and_names_it(
     assert re.search(words, log), log
 
 
+@pytest.mark.long
 def test_silence_of_reason_is_borne(tmp_path: Path) -> None:
     """One long call that holds Python's lock, and a process that is through before the other."""
     assert run_unwatched(be_silent, tmp_path) == [0, 0]

@@ -82,7 +82,7 @@ def losses(config: RunConfig, precision: Precision) -> list[float]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_format_learns_as_float32_does(
     speech: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
