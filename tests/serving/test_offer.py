@@ -33,6 +33,7 @@ def offer(loaded: LoadedModel) -> Offer:
     [
         ("/", CONTEXTS[0], "greedy", True),
         ("", CONTEXTS[0], "greedy", True),
+        ("//[?right=64", CONTEXTS[1], "greedy", True),  # no address that a library would read
         ("/any/path?right=64", CONTEXTS[1], "greedy", True),
         ("/?chunk=64", CONTEXTS[2], "greedy", True),
         ("/?chunk=32&left=128&right=64&provisional=0", CONTEXTS[1], "greedy", False),

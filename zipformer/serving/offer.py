@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from zipformer.context import Context
 from zipformer.search import Search
@@ -82,7 +82,7 @@ class Offer:
         Raises:
             Refused: On keys and values that are unknown, and on what is not offered.
         """
-        asked = parse_qs(urlsplit(address).query, keep_blank_values=True)
+        asked = parse_qs(address.partition("?")[2], keep_blank_values=True)
         for key, values in asked.items():
             if key not in KEYS:
                 raise Refused(POLICY, f"unknown key {key!r}: there are {', '.join(KEYS)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from zipformer.serving.sockets import Headers, Response
 
@@ -38,7 +37,7 @@ def answer(address: str, health: Health) -> Response:
         address: Path and query.
         health: At this moment.
     """
-    path = urlsplit(address).path
+    path, _, _ = address.partition("?")
     if path == "/health":
         return respond(HTTPStatus.OK, "application/json", json.dumps(asdict(health)))
     return respond(HTTPStatus.NOT_FOUND, "text/plain", f"{path}: there is /health, and a websocket")
