@@ -3,15 +3,26 @@
 # digits at four contexts, which takes two minutes after the installation. Then the whole way:
 # prepares the digits, trains one unified model, decodes it at six contexts.
 # Usage: scripts/demo.sh [--train] [train.py options]      e.g. --train.num-epochs 2
+#        scripts/demo.sh --serve [serve.py options]        a page to see and hear it, e.g. --port 8000
 # In a terminal it stops before the training unless --train, or an option, asks for it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 start=$SECONDS
-train=""
-if [ $# -gt 0 ] || [ ! -t 1 ]; then train=yes; fi
+train="" serve=""
+if [ "${1:-}" = --serve ]; then
+    serve=yes && shift
+elif [ $# -gt 0 ] || [ ! -t 1 ]; then
+    train=yes
+fi
 if [ "${1:-}" = --train ]; then shift; fi
-source scripts/setup_env.sh
+source scripts/setup_env.sh "${serve:+serve}"
 echo "installed after $((SECONDS - start)) s"
+
+if [ -n "$serve" ]; then
+    echo "== page: the weights of this repository, open the address in a browser"
+    exec python scripts/serve.py tests/assets/digits/model.pt \
+        --contexts "32/256/0 32/256/64 32/256/128 32/256/256 64/256/128 full" --open "$@"
+fi
 
 echo "== first result: the weights of this repository"
 first=exp/digits/shipped
@@ -28,7 +39,8 @@ python scripts/decode.py "$first" --contexts "full 32/256/0 32/256/64 64/256/0" 
 python scripts/report.py "$first"
 echo "first result after $((SECONDS - start)) s"
 if [ -z "$train" ]; then
-    echo "Next: ./scripts/demo.sh --train makes such a model from scratch, in half an hour to an hour."
+    echo "Next: ./scripts/demo.sh --serve lets you see and hear it in a browser;"
+    echo "      ./scripts/demo.sh --train makes such a model from scratch, in half an hour to an hour."
     exit
 fi
 

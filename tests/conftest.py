@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import NO_BROWSER
 from hypothesis import settings
 from trained_digits import write_strings
 
@@ -34,6 +35,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A loud word where there is no browser."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any(NO_BROWSER in str(report.longrepr) for report in skipped):
+        terminalreporter.section("PAGES WERE NOT OPENED", red=True, bold=True)
+        terminalreporter.line(NO_BROWSER)
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,7 @@ def served(run: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         assert server.stdout is not None
         assert server.stdout.readline().endswith(f"{run}\n")
         assert "chunk 32 (320 ms), left 128 (1280 ms), right 64" in server.stdout.readline()
+        assert server.stdout.readline().startswith("page: http://127.0.0.1:")
         line = server.stdout.readline()
         assert line.startswith("listening on ws://127.0.0.1:")
         yield line.split()[-1], server
@@ -96,10 +97,10 @@ def test_latency_prints_a_table(call: Caller, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments,reason",
     [
-        (("--chunk", -1), "a stream needs a finite chunk"),
+        (("--chunk", 32, "--left", -1), "a stream needs a finite chunk"),
         (("--chunk", 32, "--port", 70_000), "cannot listen on 127.0.0.1"),
     ],
-    ids=["full context", "no such port"],
+    ids=["endless history", "no such port"],
 )
 def test_what_cannot_be_served_is_one_line(
     call: Caller, run: Path, tmp_path: Path, arguments: tuple[object, ...], reason: str

@@ -173,7 +173,7 @@ def options_of(program: str, folder: Path) -> set[str]:
     if program.startswith("zipformer ") or verb in VERBS:
         return options_of_verb(verb)
     if name == "demo.sh":
-        return {"--train"} | options_of_verb("train")
+        return {"--train", "--serve"} | options_of_verb("train")
     if name == "test.sh":
         return {"--full"}
     path = next(p for p in (ROOT / program, folder / program) if p.exists())

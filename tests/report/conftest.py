@@ -1,4 +1,4 @@
-"""The browser that opens pages, and a loud word where there is none."""
+"""The browser that opens pages of files."""
 
 from __future__ import annotations
 
@@ -6,28 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from report.browser import Tab, browser, find_browser
+from browser import NOWHERE, Tab, browser, need_browser
 from report.example_run import write_run
 
 from zipformer.report import write_report
-
-NO_BROWSER = "no browser: install Debian's chromium, or name a Chrome or Edge in CHROME"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = terminalreporter.stats.get("skipped", [])
-    if any(NO_BROWSER in str(report.longrepr) for report in skipped):
-        terminalreporter.section("PAGES WERE NOT OPENED", red=True, bold=True)
-        terminalreporter.line(NO_BROWSER)
 
 
 @pytest.fixture(scope="session")
 def tab() -> Iterator[Tab]:
     """A page of a real browser that reaches nothing but files."""
-    program = find_browser()
-    if program is None:
-        pytest.skip(NO_BROWSER)
-    with browser(program) as opened:
+    with browser(need_browser(), NOWHERE) as opened:
         yield opened
 
 

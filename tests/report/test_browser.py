@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from browser import Tab
 from evaluation.example_results import example
-from report.browser import Tab
 from report.example_run import CONTEXTS, HANDLER, SCRIPT
 from report.test_wer_chart import ENTRIES
 

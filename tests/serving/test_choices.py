@@ -91,8 +91,8 @@ async def test_what_is_not_offered_is_refused_in_json(loaded: LoadedModel) -> No
     async with running(loaded) as server:
         with pytest.raises(CallFailed, match="no context with right 32: .* may be 32/128/0, 32/1"):
             await transcribe(f"{server.uri}/?right=32", sound(1.0, 0), "fast")
-        with pytest.raises(CallFailed, match="unknown key 'words'"):
-            await transcribe(f"{server.uri}/?words=7", sound(1.0, 0), "fast")
+        with pytest.raises(CallFailed, match="unknown key 'hotwords'"):
+            await transcribe(f"{server.uri}/?hotwords=7", sound(1.0, 0), "fast")
         assert server.open_streams == 0
 
 

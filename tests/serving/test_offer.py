@@ -11,11 +11,11 @@ from tiny_run import ALL_HEADS, tiny_run
 from zipformer import Context
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.search import Search
-from zipformer.serving.messages import Refused
+from zipformer.serving.messages import AudioFormat, Refused
 from zipformer.serving.offer import Choice, Offer
 from zipformer.streaming import Recognizer
 
-CONTEXTS = [Context(32, 128), Context(32, 128, 64), Context(64, 128, 64)]
+CONTEXTS = [Context(32, 128), Context(32, 128, 64), Context(64, 128, 64), Context.full()]
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def offer(loaded: LoadedModel) -> Offer:
         ("/?chunk=64", CONTEXTS[2], "greedy", True),
         ("/?chunk=32&left=128&right=64&provisional=0", CONTEXTS[1], "greedy", False),
         ("/?beam=1&provisional=1", CONTEXTS[0], "greedy", True),
+        ("/?chunk=full", CONTEXTS[3], "greedy", True),
         ("/?beam=8", CONTEXTS[0], "modified_beam_search-beam8", True),
     ],
 )
@@ -54,7 +55,7 @@ def test_the_first_context_that_fits_is_taken(
     [
         ("right=32", "no context with right 32: chunk/left/right may be 32/128/0, 32/128/64, 64/"),
         ("chunk=64&right=0", "no context with chunk 64, right 0: "),
-        ("rihgt=64", "unknown key 'rihgt': there are chunk, left, right, beam, provisional"),
+        ("rihgt=64", "unknown key 'rihgt': there are chunk, left, right, beam, provisional, words"),
         ("right=0&right=64", "right has 2 values: 0, 64"),
         ("right=nan", "right=nan: right is a whole number"),
         ("right=-1", "right is a whole number"),
@@ -65,12 +66,26 @@ def test_the_first_context_that_fits_is_taken(
         ("beam=0", "beam 0: from 1, which is greedy search, to 16"),
         ("beam=1000", "beam 1000: from 1"),
         ("provisional=2", "provisional=2: provisional is 0 or 1"),
+        ("words=yes", "words=yes: words is 0 or 1"),
+        ("right=full", "right=full: right is a whole number"),
+        ("chunk=-1", "chunk=-1: chunk is a whole number"),
+        ("chunk=full&right=64", "no context with chunk full, right 64: "),
+        ("rate=0", "rate 0: from 4000 to 192000 Hz"),
+        ("rate=44.1", "rate=44.1: rate is a whole number"),
+        ("format=mp3", "format=mp3: samples may be float32 or int16"),
+        ("format=", "format=: samples may be float32 or int16"),
     ],
 )
 def test_what_is_not_offered_is_refused_with_what_is(offer: Offer, query: str, reason: str) -> None:
     with pytest.raises(Refused, match=f"^{re.escape(reason)}|{re.escape(reason)}$") as refused:
         offer.parse(f"/?{query}")
     assert refused.value.code == 1008
+
+
+def test_audio_is_as_the_client_says(offer: Offer) -> None:
+    assert offer.parse("/").audio == AudioFormat(None, "float32")
+    assert offer.parse("/?rate=8000&format=int16").audio == AudioFormat(8000, "int16")
+    assert offer.parse("/?words=1").words and not offer.parse("/").words
 
 
 def test_recognizers_are_made_once_and_searches_share_an_encoder(loaded: LoadedModel) -> None:

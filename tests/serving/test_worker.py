@@ -17,7 +17,7 @@ from tiny_run import tiny_run
 from zipformer import Context
 from zipformer.serving.messages import Refused, result_message
 from zipformer.serving.worker import Session, Worker
-from zipformer.streaming import Recognizer
+from zipformer.streaming import Recognizer, WholeRecognizer
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +163,18 @@ def test_without_websockets_the_message_names_the_extra(module: str) -> None:
     )
     assert done.stdout == "fine\n" and done.returncode == 1
     assert "pip install -e '.[serve]'" in done.stderr
+
+
+@bounded
+async def test_whole_utterances_are_bounded_and_taken_one_by_one(tmp_path: Path) -> None:
+    whole = WholeRecognizer.of(tiny_run(tmp_path), Context.full())
+    async with working(max_batch=8) as worker:
+        sessions = [worker.open(whole) for _ in range(3)]
+        for session in sessions:
+            worker.accept(session, sound(59.0))
+            worker.end(session)
+        with pytest.raises(Refused, match="more than 60 s: at full context"):
+            worker.accept(worker.open(whole), sound(61.0))
+        message, last = await sessions[0].news()
+        assert last and "text" in message
+        assert not sessions[2].stream.closed

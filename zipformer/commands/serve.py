@@ -9,7 +9,10 @@ as in ws://localhost:6006/?right=64, and gets the first one if it does not.
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
+import webbrowser
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +25,9 @@ from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.context import Context, parse_contexts
-from zipformer.serving.offer import SIZES, Offer
+from zipformer.serving.offer import FULL, SIZES, Offer
+from zipformer.serving.pages import Pages
+from zipformer.serving.recordings import Recordings
 from zipformer.serving.running import quick_recognizer, serve_until_signal
 from zipformer.serving.server import Limits, Server
 from zipformer.streaming.recognizer import Recognizer
@@ -54,6 +59,17 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--idle-timeout", type=float, default=limits.idle_timeout, help="seconds")
     parser.add_argument("--no-provisional", action="store_true", help="only what is final")
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)")
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="DIR",
+        help="to try on the page: sound files, NAME.txt with their words, about.txt with what the "
+        "model knows (default: recordings beside the model)",
+    )
+    parser.add_argument(
+        "--keep-audio", type=Path, metavar="DIR", help="keep what every client says as a WAV file"
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser here")
     parser.add_argument("--tls-cert", type=Path, help="certificate (PEM); clients then say wss://")
     parser.add_argument("--tls-key", type=Path, help="its key, if that is in another file")
 
@@ -76,16 +92,36 @@ def run(args: Namespace) -> None:
     def make(context: Context) -> Recognizer:
         return quick_recognizer(loaded, context, search)
 
-    server = Server(Offer(contexts, make, not args.no_provisional), limits, tls)
+    folder = loaded.path.resolve().parent
+    recordings = Recordings.of(args.recordings or folder / "recordings")
+    server = Server(
+        Offer(contexts, make, not args.no_provisional),
+        limits,
+        tls,
+        Pages(f"{loaded.label} of {folder.name}", recordings),
+        args.keep_audio,
+    )
 
     def started(uri: str) -> None:
-        print(f"{loaded.label} of {loaded.path.resolve().parent}")
+        print(f"{loaded.label} of {folder}")
         for context in contexts:
             choice = "" if context == contexts[0] else _query(context, contexts)
-            print(f"  {uri}/{choice}: {context.describe()}, latency {context.latency_ms} ms")
+            latency = "words at the end" if context.is_full else f"latency {context.latency_ms} ms"
+            print(f"  {uri}/{choice}: {context.describe()}, {latency}")
+        page = uri.replace("ws", "http", 1)
+        print(f"page: {page}")
         print(f"listening on {uri}", flush=True)
+        if args.open:
+            _open_browser(page)
 
     serve_until_signal(server, args.host, args.port, started)
+
+
+def _open_browser(page: str) -> None:
+    """Opens a page where there is a screen; programs for terminals would stop the server."""
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if screen or sys.platform in ("darwin", "win32"):
+        webbrowser.open(page)
 
 
 def _contexts(args: Namespace, loaded: LoadedModel) -> list[Context]:
@@ -102,7 +138,7 @@ def _contexts(args: Namespace, loaded: LoadedModel) -> list[Context]:
         contexts = [c for c in parse_contexts(OFFERED) if _fits(c, loaded)]
         contexts = contexts or choose_contexts(loaded.config, right=0)
     for context in contexts:
-        loaded.check_context(context, live=True)
+        loaded.check_context(context, live=not context.is_full)
     return contexts
 
 
@@ -116,6 +152,8 @@ def _fits(context: Context, loaded: LoadedModel) -> bool:
 
 def _query(context: Context, contexts: Sequence[Context]) -> str:
     """The shortest address that picks a context: what no earlier one has."""
+    if context.is_full:
+        return f"?chunk={FULL}"
     for key in SIZES:
         value = getattr(context, key)
         if all(getattr(c, key) != value for c in contexts[: contexts.index(context)]):

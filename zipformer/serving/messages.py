@@ -1,14 +1,15 @@
 """What server and client say to each other: the protocol of sherpa-onnx's websocket server.
 
-The client sends binary messages of float32 samples (little-endian, one channel, at the model's
-rate) and then the text ``Done``. The server sends JSON objects, the last one with ``is_eof``, and
-then the text ``Done!``:
+The client sends samples as binary messages, by default float32 at the model's rate (one channel,
+little-endian), and then the text ``Done``. The server sends JSON objects, the last one with
+``is_eof``, and then the text ``Done!``:
 
     text, tokens, timestamps   what is final in this segment; seconds from the segment's start_time
     segment, start_time        always 0: a stream is one segment
     is_final, final, is_eof    whether nothing will follow
     provisional                what follows the text as it looks now; the next message replaces it
     confidence                 a probability for each token
+    words                      if asked for: text, start, end (seconds) and confidence of each word
     error                      instead of all these: why the server closes the connection
 """
 
@@ -16,8 +17,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 import numpy as np
+import soxr
 
 from zipformer.context import OUTPUT_FRAME_SECONDS
 from zipformer.streaming.stream import Stream
@@ -25,7 +30,6 @@ from zipformer.tokens.pieces import WORD_START
 
 END_OF_AUDIO = "Done"
 END_OF_WORDS = "Done!"
-LOUDEST = 100.0  # full scale is 1; what is far above it is no audio, or 16-bit integers
 
 GOING_AWAY = 1001  # close codes of RFC 6455
 UNSUPPORTED = 1003
@@ -34,6 +38,12 @@ POLICY = 1008
 INTERNAL = 1011
 TRY_LATER = 1013
 LONGEST_REASON = 123  # bytes that a close frame has room for
+
+Encoding = Literal["float32", "int16"]
+ENCODINGS = get_args(Encoding)
+LOUDEST = 100.0  # full scale is 1; what is far above it is no audio, or 16-bit integers
+FULL_SCALE = 32768  # of 16-bit integers
+RATES = range(4000, 192_001)  # Hz
 
 
 class Refused(Exception):
@@ -54,16 +64,77 @@ class Refused(Exception):
         return self.reason.encode()[:LONGEST_REASON].decode(errors="ignore")
 
 
-def read_samples(message: bytes) -> np.ndarray:
+@dataclass(frozen=True)
+class AudioFormat:
+    """How samples come in, one channel of them, little-endian.
+
+    Args:
+        rate: In Hz; None is the model's.
+        encoding: Of a sample.
+    """
+
+    rate: int | None = None
+    encoding: Encoding = "float32"
+
+
+class Incoming:
+    """The binary messages of one client as samples that the model can hear.
+
+    Another rate is brought to the model's by soxr as the audio comes. Together the pieces are what
+    resampling the whole recording gives.
+
+    Args:
+        audio: How the client sends it.
+        sample_rate: That the model hears, in Hz.
+        keep: Is given the samples, too.
+    """
+
+    def __init__(
+        self,
+        audio: AudioFormat,
+        sample_rate: int,
+        keep: Callable[[np.ndarray], object] | None = None,
+    ) -> None:
+        self._audio, self._keep = audio, keep
+        rate = audio.rate or sample_rate
+        self._resampler = (
+            None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, "float32")
+        )
+
+    def read(self, message: bytes) -> np.ndarray:
+        """The (N,) float32 samples that a message adds, full scale at +-1.
+
+        Raises:
+            Refused: If the bytes cannot be audio.
+        """
+        return self._heard(read_samples(message, self._audio.encoding), last=False)
+
+    def rest(self) -> np.ndarray:
+        """The (N,) samples that the resampler has kept back, when nothing will follow."""
+        return self._heard(np.zeros(0, np.float32), last=True)
+
+    def _heard(self, samples: np.ndarray, last: bool) -> np.ndarray:
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(samples, last)
+        if self._keep is not None:
+            self._keep(samples)
+        return samples
+
+
+def read_samples(message: bytes, encoding: Encoding = "float32") -> np.ndarray:
     """The (N,) float32 samples of a binary message.
 
     Raises:
         Refused: If the bytes cannot be audio.
     """
-    if len(message) % 4:
+    size = np.dtype(encoding).itemsize
+    if len(message) % size:
         raise Refused(
-            INVALID, f"{len(message)} bytes are not float32 samples: send 4 bytes for each sample"
+            INVALID,
+            f"{len(message)} bytes are not {encoding} samples: send {size} bytes for each sample",
         )
+    if encoding == "int16":
+        return np.frombuffer(message, dtype="<i2").astype(np.float32) / FULL_SCALE
     samples = np.frombuffer(message, dtype="<f4")
     with np.errstate(invalid="ignore"):
         possible = np.abs(samples) <= LOUDEST  # False for NaN, too
@@ -72,7 +143,7 @@ def read_samples(message: bytes) -> np.ndarray:
         raise Refused(
             INVALID,
             f"sample {bad} of {len(samples)} is {samples[bad]:g}: send float32 in [-1, 1] "
-            "(16-bit integers divided by 32768)",
+            "(16-bit integers divided by 32768), or connect with ?format=int16",
         )
     return samples
 
@@ -87,11 +158,12 @@ def check_text(message: str) -> None:
         )
 
 
-def result_message(stream: Stream) -> str:
+def result_message(stream: Stream, words: bool = False) -> str:
     """What a stream has heard so far, as JSON; of a closed stream it is the last message.
 
     Args:
         stream: Any; no step may be running on it.
+        words: Whether to list the words with their times.
 
     Raises:
         ValueError: If a probability is not a number.
@@ -109,6 +181,8 @@ def result_message(stream: Stream) -> str:
         "final": last,
         "is_eof": last,
     }
+    if words:
+        content["words"] = [asdict(word) for word in stream.result.words]
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 

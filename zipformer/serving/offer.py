@@ -2,9 +2,11 @@
 
     ws://localhost:6006/?right=64&beam=4&provisional=0
 
-``chunk``, ``left`` and ``right`` pick among the contexts that are offered: the first one that fits.
-``beam`` is the number of hypotheses, 1 for greedy search; ``provisional=0`` leaves out how the text
-may go on. Who says nothing gets the first context and the search of the server.
+``chunk``, ``left`` and ``right`` pick among the contexts that are offered: the first one that fits;
+``chunk=full`` hears the whole utterance. ``beam`` is the number of hypotheses, 1 for greedy search;
+``provisional=0`` leaves out how the text may go on, ``words=1`` lists the words with their times.
+``rate`` (Hz) and ``format`` (``float32`` or ``int16``) say how the audio comes. Who says nothing
+gets the first context and the search of the server, and sends floats at the rate of the model.
 """
 
 from __future__ import annotations
@@ -14,14 +16,22 @@ from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import parse_qs
 
-from zipformer.context import Context
+from zipformer.context import UNLIMITED, Context
 from zipformer.search import Search
 from zipformer.search.search import FIRST_PASSES
-from zipformer.serving.messages import POLICY, Refused
+from zipformer.serving.messages import (
+    ENCODINGS,
+    POLICY,
+    RATES,
+    AudioFormat,
+    Encoding,
+    Refused,
+)
 from zipformer.streaming.recognizer import Recognizer
 
 SIZES = ("chunk", "left", "right")  # frames of 10 ms
-KEYS = (*SIZES, "beam", "provisional")
+KEYS = (*SIZES, "beam", "provisional", "words", "rate", "format")
+FULL = "full"
 WIDEST_BEAM = 16
 
 
@@ -33,11 +43,15 @@ class Choice:
         context: One of those that are offered.
         search: How to search.
         provisional: Whether messages say how the text may go on, which costs some computing.
+        words: Whether messages list the words with their times.
+        audio: How the client sends it.
     """
 
     context: Context
     search: Search
     provisional: bool = True
+    words: bool = False
+    audio: AudioFormat = AudioFormat()
 
 
 class Offer:
@@ -88,11 +102,14 @@ class Offer:
                 raise Refused(POLICY, f"unknown key {key!r}: there are {', '.join(KEYS)}")
             if len(values) > 1:
                 raise Refused(POLICY, f"{key} has {len(values)} values: {', '.join(values)}")
+        encoding = _encoding(asked.pop("format", ["float32"])[0])
         numbers = {key: _whole_number(key, values[0]) for key, values in asked.items()}
         return Choice(
             context=self._context({key: numbers[key] for key in SIZES if key in numbers}),
             search=self._search(numbers["beam"]) if "beam" in numbers else self.default.search,
             provisional=bool(numbers.get("provisional", self.default.provisional)),
+            words=bool(numbers.get("words", False)),
+            audio=AudioFormat(_rate(numbers.get("rate")), encoding),
         )
 
     def recognizer(self, choice: Choice) -> Recognizer | None:
@@ -117,7 +134,9 @@ class Offer:
         for context in self.contexts:
             if all(getattr(context, key) == size for key, size in sizes.items()):
                 return context
-        wanted = ", ".join(f"{key} {size}" for key, size in sizes.items())
+        wanted = ", ".join(
+            f"{key} {FULL if size == UNLIMITED else size}" for key, size in sizes.items()
+        )
         offered = ", ".join(map(str, self.contexts))
         raise Refused(POLICY, f"no context with {wanted}: chunk/left/right may be {offered}")
 
@@ -134,11 +153,27 @@ class Offer:
         return replace(search, beam=beam)
 
 
+def _encoding(value: str) -> Encoding:
+    for encoding in ENCODINGS:
+        if value == encoding:
+            return encoding
+    raise Refused(POLICY, f"format={value[:20]}: samples may be {' or '.join(ENCODINGS)}")
+
+
+def _rate(rate: int | None) -> int | None:
+    if rate is not None and rate not in RATES:
+        raise Refused(POLICY, f"rate {rate}: from {RATES.start} to {RATES.stop - 1} Hz")
+    return rate
+
+
 def _whole_number(key: str, value: str) -> int:
-    """The number in a query, which for ``provisional`` is 0 or 1."""
-    most = 1 if key == "provisional" else 10**6
+    """The number in a query, which for a switch is 0 or 1; ``chunk=full`` is -1."""
+    if (key, value) == ("chunk", FULL):
+        return UNLIMITED
+    switch = key in ("provisional", "words")
+    most = 1 if switch else 10**6
     possible = value.isascii() and value.isdecimal() and len(value) < len(str(most)) + 1
     if not possible or int(value) > most:
-        what = "0 or 1" if key == "provisional" else "a whole number"
+        what = "0 or 1" if switch else "a whole number"
         raise Refused(POLICY, f"{key}={value[:20]}: {key} is {what}")
     return int(value)

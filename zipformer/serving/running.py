@@ -12,13 +12,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.context import Context
 from zipformer.search import Search
 from zipformer.serving.offer import Offer
+from zipformer.serving.pages import Pages
 from zipformer.serving.server import Limits, Server
-from zipformer.streaming.recognizer import Recognizer
+from zipformer.streaming import Recognizer, WholeRecognizer
 
 
 def quick_recognizer(
@@ -26,10 +28,11 @@ def quick_recognizer(
 ) -> Recognizer:
     """A recognizer that has taken its time to get ready: on a CPU with traced steps.
 
-    Arguments and errors as in ``Recognizer.of``.
+    Arguments and errors as in ``Recognizer.of``; full context is heard as whole utterances.
     """
-    device = next(loaded.model.parameters()).device
-    return Recognizer.of(loaded, context, search, traced=device.type == "cpu")
+    if context.is_full:
+        return WholeRecognizer.of(loaded, context, search)
+    return Recognizer.of(loaded, context, search, traced=loaded.device.type == "cpu")
 
 
 def serve_until_signal(
@@ -64,6 +67,8 @@ def serving(
     limits: Limits | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    pages: Pages | None = None,
+    keep_audio: Path | None = None,
 ) -> Iterator[Server]:
     """A server in a thread of its own, by default on a free port; it stops at the end.
 
@@ -71,12 +76,13 @@ def serving(
         offer: What clients may choose; of a recognizer, its context alone.
         limits: What clients may ask for.
         host, port: Where to listen.
+        pages, keep_audio: As in ``Server``.
 
     Raises:
         ValueError: If nobody can listen there.
     """
     offer = Offer.only(offer) if isinstance(offer, Recognizer) else offer
-    server = Server(offer, limits or Limits())
+    server = Server(offer, limits or Limits(), None, pages, keep_audio)
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:

@@ -1,8 +1,8 @@
 """Serves live streams over websockets, in the protocol of sherpa-onnx's server.
 
 What a client may send and gets is in ``zipformer.serving.messages``, what it may choose in the
-address in ``zipformer.serving.offer``; ``GET /health`` says how the server is. The end of the audio
-is flushed: no silence needs to be appended. A client that sends what it should not, or nothing, or
+address in ``offer`` beside it, what a browser may fetch in ``pages``. The end of the audio is
+flushed: no silence needs to be appended. A client that sends what it should not, or nothing, or
 does not read what it is sent, is closed with an error message, a close code and a reason; nobody
 else notices.
 """
@@ -16,21 +16,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Self
 
+from zipformer.serving.kept_audio import AudioKeeper
 from zipformer.serving.messages import (
     END_OF_AUDIO,
     END_OF_WORDS,
     GOING_AWAY,
     POLICY,
     TRY_LATER,
+    Incoming,
     Refused,
     check_text,
     error_message,
-    read_samples,
 )
-from zipformer.serving.offer import Offer
-from zipformer.serving.plain_http import Health, answer
+from zipformer.serving.offer import Choice, Offer
+from zipformer.serving.pages import Health, Pages
 from zipformer.serving.sockets import (
     ConnectionClosed,
     Request,
@@ -58,6 +60,7 @@ class Limits:
         max_batch: Streams in one step.
         max_waiting_seconds: Audio of one client that may wait to be recognised; while more waits,
             nothing is read from that client.
+        max_whole_seconds: Audio of a client at full context, which is heard in one piece.
         idle_timeout: Seconds without a message, or without reading one, before a client is closed.
         farewell_timeout: Seconds that a client may take to close when everything is said, and that
             clients have to finish when the server stops.
@@ -69,6 +72,7 @@ class Limits:
     max_connections: int = 1000
     max_batch: int = 32
     max_waiting_seconds: float = 30.0
+    max_whole_seconds: float = 60.0
     idle_timeout: float = 60.0
     farewell_timeout: float = 10.0
 
@@ -85,14 +89,23 @@ class Server:
         offer: What clients may choose; its recognizers are used by nobody else meanwhile.
         limits: As above.
         tls: Certificate and key, for ``wss``.
+        pages: What browsers may fetch.
+        keep_audio: Folder for what clients say; None keeps nothing.
     """
 
     def __init__(
-        self, offer: Offer, limits: Limits = Limits(), tls: ssl.SSLContext | None = None
+        self,
+        offer: Offer,
+        limits: Limits = Limits(),
+        tls: ssl.SSLContext | None = None,
+        pages: Pages | None = None,
+        keep_audio: Path | None = None,
     ) -> None:
         self.offer, self.limits = offer, limits
+        self._pages = pages or Pages()
+        self._keeper = AudioKeeper(keep_audio, offer.sample_rate)
         self.uri = ""  # where clients connect to
-        self.worker = Worker(limits.max_batch, limits.max_waiting_seconds)
+        self.worker = Worker(limits.max_batch, limits.max_waiting_seconds, limits.max_whole_seconds)
         self._tls = tls
         self._clients: dict[ServerConnection, Session] = {}
         self._listener: SocketServer | None = None
@@ -112,7 +125,7 @@ class Server:
             steps=self.worker.steps,
             lag=round(self.worker.lag, 3),
             contexts=tuple(map(str, contexts)),
-            latency_ms=tuple(context.latency_ms or 0 for context in contexts),
+            latency_ms=tuple(context.latency_ms for context in contexts),
             sample_rate=self.offer.sample_rate,
         )
 
@@ -175,7 +188,7 @@ class Server:
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """An answer for those who want no websocket, or for whom there is no room."""
         if "Upgrade" not in request.headers:
-            return answer(request.path, self.health)
+            return self._pages.answer(request.path, self.health, self.offer.contexts)
         if len(self._clients) < self.limits.max_connections:
             return None
         return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._full}\n")
@@ -189,11 +202,14 @@ class Server:
         if len(self._clients) >= self.limits.max_connections:
             return await self._refuse(socket, Refused(TRY_LATER, self._full))
         try:
-            session = self._clients[socket] = await self._open(socket)
+            choice = self._choice(socket)
+            session = self._clients[socket] = await self._open(choice)
         except Refused as refused:
             return await self._refuse(socket, refused)
         try:
-            await self._converse(socket, session)
+            with self._keeper.call(choice.context) as keep:
+                incoming = Incoming(choice.audio, self.offer.sample_rate, keep)
+                await self._converse(socket, session, incoming)
         except Refused as refused:
             await self._refuse(socket, refused)
         except ConnectionClosed:
@@ -202,21 +218,25 @@ class Server:
             del self._clients[socket]
             self.worker.drop(session)
 
-    async def _open(self, socket: ServerConnection) -> Session:
-        """A session as the client wants it."""
+    def _choice(self, socket: ServerConnection) -> Choice:
         assert socket.request is not None, "the handshake is over"
-        choice = self.offer.parse(socket.request.path)
+        return self.offer.parse(socket.request.path)
+
+    async def _open(self, choice: Choice) -> Session:
+        """A session as the client wants it."""
         try:
             recognizer = self.offer.recognizer(choice) or await self.worker.prepare(
                 partial(self.offer.make, choice)
             )
         except ValueError as error:
             raise Refused(POLICY, str(error)) from None
-        return self.worker.open(recognizer, choice.provisional)
+        return self.worker.open(recognizer, choice.provisional, choice.words)
 
-    async def _converse(self, socket: ServerConnection, session: Session) -> None:
+    async def _converse(
+        self, socket: ServerConnection, session: Session, incoming: Incoming
+    ) -> None:
         """Listens and tells; ends when everything is said, or the first of the two fails."""
-        listening = asyncio.create_task(self._listen(socket, session))
+        listening = asyncio.create_task(self._listen(socket, session, incoming))
         telling = asyncio.create_task(self._tell(socket, session))
         try:
             await asyncio.wait([listening, telling], return_when=asyncio.FIRST_COMPLETED)
@@ -230,7 +250,7 @@ class Server:
                 task.cancel()
             await asyncio.gather(listening, telling, return_exceptions=True)
 
-    async def _listen(self, socket: ServerConnection, session: Session) -> None:
+    async def _listen(self, socket: ServerConnection, session: Session, incoming: Incoming) -> None:
         """Queues audio until ``Done``; then nothing but a farewell may come."""
         while not session.ended:
             await session.room.wait()
@@ -241,9 +261,10 @@ class Server:
                 reason = f"no message for {self.limits.idle_timeout:g} s"
                 raise Refused(POLICY, reason) from None
             if isinstance(message, bytes):
-                self.worker.accept(session, read_samples(message))
+                self.worker.accept(session, incoming.read(message))
             else:
                 check_text(message)
+                self.worker.accept(session, incoming.rest())
                 self.worker.end(session)
         await socket.recv()
         await session.said.wait()

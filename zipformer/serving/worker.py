@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from zipformer.serving.messages import INTERNAL, Refused, result_message
+from zipformer.serving.messages import INTERNAL, POLICY, Refused, result_message
 from zipformer.streaming.recognizer import Recognizer
 from zipformer.streaming.stream import Stream
 
@@ -32,13 +32,23 @@ class Session:
     Args:
         recognizer: Of its stream, which has heard nothing yet.
         most_waiting: Samples that may wait before ``room`` is closed.
+        longest: Seconds of audio that are heard in all; None = any.
         provisional: Whether messages say how the text may go on.
+        words: Whether messages list the words with their times.
     """
 
-    def __init__(self, recognizer: Recognizer, most_waiting: int, provisional: bool = True) -> None:
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        most_waiting: int,
+        longest: float | None = None,
+        provisional: bool = True,
+        words: bool = False,
+    ) -> None:
         self.recognizer = recognizer
         self.stream: Stream = recognizer.open()
-        self.provisional = provisional
+        self.longest = longest
+        self.provisional, self.words = provisional, words
         self.ended = False  # whether the client has sent everything
         self.said = asyncio.Event()  # whether the client has got everything
         self.room = asyncio.Event()
@@ -47,7 +57,7 @@ class Session:
         self.waiting = 0
         self._pieces: deque[np.ndarray] = deque()
         self._news = asyncio.Event()
-        self._message = result_message(self.stream)  # what would be no news now
+        self._message = self.message()  # what would be no news now
         self._last = False
         self._failure: Refused | None = None
 
@@ -57,9 +67,20 @@ class Session:
         return self.ended and not self._pieces
 
     def accept(self, samples: np.ndarray) -> None:
-        """Queues (N,) samples in pieces of at most a second."""
-        longest = self.recognizer.sample_rate
-        self._pieces.extend(samples[i : i + longest] for i in range(0, len(samples), longest))
+        """Queues (N,) samples in pieces of at most a second.
+
+        Raises:
+            Refused: If that is more than is heard in all.
+        """
+        second = self.recognizer.sample_rate
+        heard = self.stream.audio.num_samples + self.waiting + len(samples)
+        if self.longest is not None and heard > self.longest * second:
+            raise Refused(
+                POLICY,
+                f"more than {self.longest:g} s: at full context an utterance is heard as a whole "
+                "and may last so long; choose a context that streams",
+            )
+        self._pieces.extend(samples[i : i + second] for i in range(0, len(samples), second))
         self.waiting += len(samples)
         self._open_or_close()
 
@@ -80,6 +101,10 @@ class Session:
             self.waiting -= len(piece)
             self.stream.accept(piece)
         self._open_or_close()
+
+    def message(self) -> str:
+        """What the stream has heard, as the client wants it; no step may be running on it."""
+        return result_message(self.stream, self.words)
 
     def tell(self, message: str, last: bool = False) -> None:
         """Replaces the news, if it is any; nothing follows the last one."""
@@ -132,13 +157,17 @@ class Worker:
     Args:
         max_batch: Streams in one step; the others take turns.
         max_waiting_seconds: Audio of a session that may wait before it is out of room.
+        max_whole_seconds: Audio of a session that is heard as a whole utterance.
 
     Attributes:
         steps: Of streams, since the start.
     """
 
-    def __init__(self, max_batch: int, max_waiting_seconds: float) -> None:
+    def __init__(
+        self, max_batch: int, max_waiting_seconds: float, max_whole_seconds: float = 60.0
+    ) -> None:
         self.max_batch, self._max_waiting_seconds = max_batch, max_waiting_seconds
+        self._max_whole_seconds = max_whole_seconds
         self.steps = 0
         self._thread = ThreadPoolExecutor(1, "recognizer")
         self._sessions: set[Session] = set()
@@ -159,20 +188,23 @@ class Worker:
         """Makes a recognizer between two turns: no step runs meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, make)
 
-    def open(self, recognizer: Recognizer, provisional: bool = True) -> Session:
+    def open(
+        self, recognizer: Recognizer, provisional: bool = True, words: bool = False
+    ) -> Session:
         """A session for a new client.
 
         Args:
             recognizer: Used by nobody else but this worker.
-            provisional: Whether messages say how the text may go on.
+            provisional, words: As in ``Session``.
         """
         most_waiting = round(self._max_waiting_seconds * recognizer.sample_rate)
-        session = Session(recognizer, most_waiting, provisional)
+        longest = None if recognizer.live else self._max_whole_seconds
+        session = Session(recognizer, most_waiting, longest, provisional, words)
         self._sessions.add(session)
         return session
 
     def accept(self, session: Session, samples: np.ndarray) -> None:
-        """Queues (N,) float32 samples."""
+        """Queues (N,) float32 samples; ``Refused`` as in ``Session.accept``."""
         session.accept(samples)
         self._see_to(session)
 
@@ -215,7 +247,8 @@ class Worker:
                 turn.stepping.append(session)
             else:
                 idle.append(session)
-            if self.max_batch in (len(turn.closing), len(turn.stepping)):
+            most = self.max_batch if session.recognizer.live else 1  # a whole one takes long
+            if most in (len(turn.closing), len(turn.stepping)):
                 break
         for session in idle + turn.sessions:
             del self._pending[session]
@@ -247,7 +280,7 @@ class Worker:
         messages: list[str | None] = []
         for session in turn.sessions:
             try:
-                messages.append(result_message(session.stream))
+                messages.append(session.message())
             except ValueError:
                 logger.exception("a stream of %d tokens", len(session.stream.final.tokens))
                 messages.append(None)

@@ -3,5 +3,13 @@
 from zipformer.streaming.feature_stream import FeatureStream
 from zipformer.streaming.recognizer import LiveStream, Recognizer
 from zipformer.streaming.stream import Stream, StreamResult
+from zipformer.streaming.whole import WholeRecognizer
 
-__all__ = ["FeatureStream", "LiveStream", "Recognizer", "Stream", "StreamResult"]
+__all__ = [
+    "FeatureStream",
+    "LiveStream",
+    "Recognizer",
+    "Stream",
+    "StreamResult",
+    "WholeRecognizer",
+]

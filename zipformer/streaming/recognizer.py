@@ -8,9 +8,9 @@
     print(stream.close().text)
 
 A step takes chunk + right + 13 frames of a stream and moves on by the chunk. Whoever serves many
-streams lets the recognizer ``accept`` the audio of each and calls ``step``, which takes one step of
-every stream that has enough. The words are those that decoding the whole utterance gives
-(``right_mode = "windowed"``), however the audio is cut and whoever else is in the batch.
+``accept``s the audio of each and calls ``step``, which steps all that have enough. The words are
+those that decoding the whole utterance gives (``right_mode = "windowed"``), however the audio is
+cut and whoever else is in the batch.
 
 Letters: B streams, C chunk and R right context in frames of 10 ms, D channels.
 """
@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -47,12 +48,15 @@ class Recognizer:
         traced: Runs steps as a fixed graph: faster on a CPU, after some seconds of preparation.
 
     Attributes:
+        live: Whether words come before the end.
         step_frames: Feature frames that a step takes, C + R + 13.
 
     Raises:
         ValueError: If the context cannot stream or this encoder cannot compute it, or ``tokens``
             are of another vocabulary.
     """
+
+    live: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -70,12 +74,16 @@ class Recognizer:
         self.context = context
         self.sample_rate = sample_rate
         self.num_features = model.encoder.config.num_features
-        self.step_frames = context.window + FRONTEND_LOOKAHEAD
-        step = PackedStep(self.model.encoder, context)
-        self._fresh, self._fresh_packed = step.fresh, step.fresh.pack()[0]
-        self._encode = trace(step) if traced else step
         self.search = search or greedy_of(model.heads_at(context))
         self.searcher = make_searcher(model.heads_at(context), tokens, self.search)
+        self._device = next(model.parameters()).device
+        self._prepare(traced)
+
+    def _prepare(self, traced: bool) -> None:
+        self.step_frames = self.context.window + FRONTEND_LOOKAHEAD
+        step = PackedStep(self.model.encoder, self.context)
+        self._fresh, self._fresh_packed = step.fresh, step.fresh.pack()[0]
+        self._encode = trace(step) if traced else step
 
     @classmethod
     def from_checkpoint(
@@ -89,15 +97,14 @@ class Recognizer:
         avg: int = 1,
         iter: int | None = None,
         use_averaged_model: bool = True,
-    ) -> Recognizer:
+    ) -> Self:
         """The newest model of a run, or one file.
 
         Args:
             path: Folder of a run, or a checkpoint with ``bpe.model`` beside it.
-            context: As above. A warning is logged if the model was not trained for it.
+            context, search, traced: As above. A warning is logged if the model was not trained for
+                the context.
             device: Where to compute.
-            search: How to search; greedily by default.
-            traced: As above.
             epoch, avg, iter, use_averaged_model: As in ``load_model``.
 
         Raises:
@@ -114,13 +121,13 @@ class Recognizer:
         context: Context,
         search: Search | None = None,
         traced: bool = False,
-    ) -> Recognizer:
+    ) -> Self:
         """A loaded model as a recognizer; arguments and errors as above."""
-        loaded.check_context(context, live=True)
+        loaded.check_context(context, live=cls.live)
         rate = loaded.config.data.sample_rate
         return cls(loaded.model, loaded.tokenizer.pieces, context, search, rate, traced)
 
-    def searching(self, search: Search) -> Recognizer:
+    def searching(self, search: Search) -> Self:
         """The same encoder, prepared once, with another search.
 
         Raises:
@@ -157,22 +164,14 @@ class Recognizer:
         stream.accept(checked_samples(samples, sample_rate, self.sample_rate))
 
     def step(self, streams: Iterable[Stream]) -> list[Stream]:
-        """Takes one step of every given stream that has heard enough, all in one batch.
-
-        Returns:
-            The streams that moved on.
-        """
+        """One step of every given stream that has heard enough, in one batch; returns those."""
         ready = [s for s in streams if not s.closed and s.waiting_frames >= self.step_frames]
         if ready:
             self._step(ready)
         return ready
 
     def advance(self, streams: Iterable[Stream]) -> list[Stream]:
-        """Steps until none of the streams has heard enough for another one.
-
-        Returns:
-            The streams that moved on.
-        """
+        """Steps until no stream has heard enough for another one; returns those that moved on."""
         moved = remaining = self.step(streams)
         while remaining:
             remaining = self.step(remaining)
@@ -182,7 +181,7 @@ class Recognizer:
         """Ends the input of streams; what is left of them is recognised in one batch.
 
         Args:
-            streams: To close; for those that are closed already nothing happens.
+            streams: To close, if they are not closed already.
             flush: Without it, what does not fill a step is not heard.
 
         Returns:
@@ -271,7 +270,7 @@ class Recognizer:
         return self.searcher.initial_state(1) if state is None else state
 
     def _on_device(self, x: Tensor) -> Tensor:
-        return x.to(self._fresh.processed.device, non_blocking=True)
+        return x.to(self._device, non_blocking=True)
 
 
 class LiveStream(Stream):

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+NO_BROWSER = "no browser: install Debian's chromium, or name a Chrome or Edge in CHROME"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run "
@@ -21,6 +24,7 @@ FLAGS = (
     "--disable-extensions --hide-scrollbars --remote-debugging-port=0"
 ).split()
 NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND"  # nothing of what it asks for is found
+HERE = f"{NOWHERE}, EXCLUDE 127.0.0.1"  # but what this machine serves
 PATIENCE = 60.0  # seconds
 
 
@@ -29,6 +33,14 @@ def find_browser() -> str | None:
     named = os.environ.get("CHROME")
     found = (shutil.which(name) for name in ((named,) if named else NAMES))
     return next((path for path in found if path), None)
+
+
+def need_browser() -> str:
+    """The same; without one the test is skipped."""
+    program = find_browser()
+    if program is None:
+        pytest.skip(NO_BROWSER)
+    return program
 
 
 class Tab:
@@ -57,15 +69,15 @@ class Tab:
                 return reply["result"]
             self.events.append(reply)
 
-    def open(self, path: Path, width: int = 1200, dark: bool = False) -> None:
-        """Loads a file into a window of that many pixels, forgetting what was before."""
+    def open(self, page: Path | str, width: int = 1200, dark: bool = False) -> None:
+        """Loads a file or an address into a window of that width, forgetting what was before."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", features=[scheme])
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         self("Emulation.setDeviceMetricsOverride", **size)
         self("Log.clear")
         self.events.clear()
-        self("Page.navigate", url=path.as_uri())
+        self("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         end = time.monotonic() + PATIENCE
         while not self.of("Page.loadEventFired"):
             assert time.monotonic() < end, "the page does not finish loading"
@@ -75,9 +87,17 @@ class Tab:
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression gives in the page; the page's policy does not bind it."""
-        reply = self("Runtime.evaluate", expression=expression, returnByValue=True)
+        how = {"returnByValue": True, "awaitPromise": True, "userGesture": True}
+        reply = self("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in reply, reply
         return reply["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        """Waits until a JavaScript expression is true in the page."""
+        end = time.monotonic() + PATIENCE
+        while not self.value(expression):
+            assert time.monotonic() < end, f"{expression} does not come true"
+            time.sleep(0.05)
 
     def of(self, *methods: str) -> list[dict[str, Any]]:
         """What such events said."""
@@ -101,12 +121,17 @@ class Tab:
 
 
 @contextmanager
-def browser(program: str) -> Iterator[Tab]:
-    """Starts the browser with an empty profile and no way out; ends it afterwards."""
+def browser(program: str, *flags: str) -> Iterator[Tab]:
+    """Starts the browser with an empty profile; ends it afterwards.
+
+    Args:
+        program: Its path.
+        flags: How far it reaches, ``NOWHERE`` or ``HERE``, and what else it is to do.
+    """
     from websockets.sync.client import connect
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [program, *FLAGS, NOWHERE, f"--user-data-dir={profile}", "about:blank"]
+        command = [program, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
         with open(Path(profile) / "output.txt", "w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
         try:

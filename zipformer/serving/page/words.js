@@ -1,0 +1,30 @@
+// Words that were heard against words that were said.
+
+export function split(text) {
+  return text.split(/\s+/).filter(Boolean);
+}
+
+// Errors of `heard` against `said`. While words are still to come it is compared with that beginning
+// of `said` which fits best, the longest one of several.
+export function score(said, heard, complete) {
+  let row = said.map((_, i) => i + 1);
+  row.unshift(0);
+  for (const [i, word] of heard.entries()) {
+    const next = [i + 1];
+    for (const [j, wanted] of said.entries()) {
+      next.push(Math.min(row[j] + (wanted === word ? 0 : 1), row[j + 1] + 1, next[j] + 1));
+    }
+    row = next;
+  }
+  let end = said.length;
+  if (!complete) {
+    const fewest = Math.min(...row);
+    end = row.lastIndexOf(fewest);
+  }
+  return { errors: row[end], words: end };
+}
+
+export function percent({ errors, words }) {
+  if (!words) return errors ? `${errors} words where none were said` : "–";
+  return `${((100 * errors) / words).toFixed(1)} % (${errors} of ${words})`;
+}
