@@ -15,7 +15,7 @@ elif [ $# -gt 0 ] || [ ! -t 1 ]; then
     train=yes
 fi
 if [ "${1:-}" = --train ]; then shift; fi
-source scripts/setup_env.sh "${serve:+serve}"
+source scripts/setup_env.sh "${serve:+serve,export}"
 echo "installed after $((SECONDS - start)) s"
 
 if [ -n "$serve" ]; then

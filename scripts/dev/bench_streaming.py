@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""How many live streams a core carries: our PyTorch step, the ONNX export, stock sherpa-onnx.
+"""How many live streams a core carries: our recognizer, and stock sherpa-onnx with our export.
 
-All three hear the same audio at the same context, on one thread, in turns, features and greedy
+Ours takes its steps in onnxruntime as a server does, as a fixed graph of PyTorch, and in plain
+PyTorch. All hear the same audio at the same context, on one thread, in turns, features and greedy
 search included, and the best of several rounds counts. The first table is whole recognition, as a
 real-time factor per stream; the second is the encoder's step alone, in milliseconds.
 
     python scripts/dev/bench_streaming.py --contexts "32/256/0 32/256/64" --streams 1 8 32
     python scripts/dev/bench_streaming.py --size small      # random weights of the published size
+    python scripts/dev/bench_streaming.py --json            # streams a core carries, and their ratio
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -31,7 +34,7 @@ from zipformer.checkpoint.loading import load_model  # noqa: E402
 from zipformer.commands.errors import one_line_errors, show_warnings  # noqa: E402
 from zipformer.context import parse_contexts  # noqa: E402
 from zipformer.evaluation.table import Table, to_markdown  # noqa: E402
-from zipformer.export import export_streaming  # noqa: E402
+from zipformer.export import OnnxSteps, export_streaming  # noqa: E402
 from zipformer.export.feeding import tail_seconds  # noqa: E402
 from zipformer.export.runtime import OnnxEncoder, OnnxModel  # noqa: E402
 from zipformer.model import SpeechModel  # noqa: E402
@@ -40,6 +43,7 @@ from zipformer.streaming.packed_step import PackedStep, trace  # noqa: E402
 
 RATE = 16000
 DIGITS = ROOT / "tests/assets/digits/model.pt"
+ENGINES = ("PyTorch", "traced", "ours", "ours int8", "sherpa")
 Runs = dict[str, Callable[[], object]]
 
 
@@ -49,7 +53,7 @@ def main() -> None:
     show_warnings()
     with one_line_errors():
         model, tokens = choose_model(options)
-        whole, steps = [], []
+        whole, steps, cases = [], [], []
         for context in parse_contexts(options.contexts):
             with TemporaryDirectory() as folder, torch.inference_mode():
                 export_streaming(model, tokens, context, Path(folder))
@@ -57,18 +61,24 @@ def main() -> None:
                     runs = recognitions(model, tokens, context, Path(folder), count, options)
                     seconds = count * (options.seconds + tail_seconds(context))
                     times = {k: t / seconds for k, t in best(runs, options.rounds).items()}
+                    cases.append(case(options, context, count, times))
                     whole.append([str(context), str(count), *whole_row(times)])
+                    if options.json:
+                        continue
                     runs = encoder_steps(model, context, Path(folder), count)
                     found = best(runs, 5 * options.rounds)
                     steps.append([str(context), str(count), *step_row(found)])
                     print(".", end="", flush=True, file=sys.stderr)
+    if options.json:
+        print(json.dumps({"cases": cases}, indent=2))
+        return
     name = options.size or options.checkpoint
     print(f"\n{name}, torch {torch.__version__}, 1 thread; {options.seconds:g} s a stream\n")
-    head = ["context", "streams", "PyTorch RTF", "traced RTF", "ONNX RTF", "sherpa RTF"]
-    head += ["PyTorch/ONNX", "traced/ONNX", "ONNX/sherpa", "streams per core, traced", "sherpa"]
+    head = ["context", "streams", *(f"{name} RTF" for name in ENGINES)]
+    head += ["streams per core, ours", "sherpa", "ratio"]
     print(to_markdown(Table(head, whole)))
-    head = ["context", "streams", "PyTorch ms", "traced ms", "ONNX ms"]
-    print(f"\n{to_markdown(Table([*head, 'PyTorch/ONNX', 'traced/ONNX'], steps))}")
+    head = ["context", "streams", "PyTorch ms", "traced ms", "ours ms", "export ms"]
+    print(f"\n{to_markdown(Table(head, steps))}")
 
 
 def parse() -> argparse.Namespace:
@@ -82,6 +92,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=5.0, help="audio of each stream")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print JSON, of whole recognition")
     return parser.parse_args()
 
 
@@ -108,7 +119,6 @@ def recognitions(
     tail = np.zeros((count, round(RATE * tail_seconds(context))), np.float32)
     audio = np.concatenate([samples, tail], axis=1)
     pieces = np.array_split(audio, -(-audio.shape[1] // (160 * context.chunk)), axis=1)
-    onnx = OnnxModel(folder)
 
     def ours(recognizer: Recognizer) -> Callable[[], object]:
         def run() -> None:
@@ -122,9 +132,10 @@ def recognitions(
         return run
 
     return {
-        "pytorch": ours(Recognizer(model, tokens, context)),
-        "traced": ours(Recognizer(model, tokens, context, traced=True)),
-        "onnx": lambda: onnx.decode(list(samples)),
+        "PyTorch": ours(Recognizer(model, tokens, context)),
+        "traced": ours(Recognizer(model, tokens, context, prepare=trace)),
+        "ours": ours(Recognizer(model, tokens, context, prepare=OnnxSteps(1))),
+        "ours int8": ours(Recognizer(model, tokens, context, prepare=OnnxSteps(1, int8=True))),
         "sherpa": sherpa(folder, pieces),
     }
 
@@ -150,16 +161,17 @@ def sherpa(folder: Path, pieces: Sequence[np.ndarray]) -> Callable[[], object]:
 
 def encoder_steps(model: SpeechModel, context: Context, folder: Path, count: int) -> Runs:
     step = PackedStep(model.encoder, context)
-    traced = trace(step)
+    traced, ours = trace(step), OnnxSteps(1)(step)
     features = torch.randn(count, context.window + 13, model.encoder.config.num_features)
     state = torch.cat([step.fresh.pack()] * count), torch.cat([step.fresh.processed] * count)
     encoder = OnnxModel(folder).encoder
     assert isinstance(encoder, OnnxEncoder), "exported for streams"
     fresh = encoder.initial_state(count)
     return {
-        "pytorch": lambda: step(features, *state),
+        "PyTorch": lambda: step(features, *state),
         "traced": lambda: traced(features, *state),
-        "onnx": lambda: encoder.step(features, fresh),
+        "ours": lambda: ours(features, *state),
+        "export": lambda: encoder.step(features, fresh),
     }
 
 
@@ -175,20 +187,27 @@ def best(runs: Runs, rounds: int) -> dict[str, float]:
     return found
 
 
+def case(
+    options: argparse.Namespace, context: Context, count: int, rtf: dict[str, float]
+) -> dict[str, object]:
+    """How many streams a core carries, ours and sherpa-onnx's."""
+    return {
+        "name": f"{options.size or options.checkpoint.parent.name} {context}",
+        "streams": count,
+        "ours": round(1 / rtf["ours"], 1),
+        "sherpa": round(1 / rtf["sherpa"], 1),
+        "ratio": round(rtf["sherpa"] / rtf["ours"], 3),
+    }
+
+
 def whole_row(rtf: dict[str, float]) -> list[str]:
-    ratios = [
-        rtf["pytorch"] / rtf["onnx"],
-        rtf["traced"] / rtf["onnx"],
-        rtf["onnx"] / rtf["sherpa"],
-    ]
-    cells = [f"{rtf[name]:.4f}" for name in ("pytorch", "traced", "onnx", "sherpa")]
-    cells += [f"{ratio:.2f}" for ratio in ratios]
-    return cells + [f"{1 / rtf[name]:.0f}" for name in ("traced", "sherpa")]
+    carried = [f"{1 / rtf[name]:.0f}" for name in ("ours", "sherpa")]
+    ratio = f"{rtf['sherpa'] / rtf['ours']:.2f}"
+    return [*(f"{rtf[name]:.4f}" for name in ENGINES), *carried, ratio]
 
 
 def step_row(seconds: dict[str, float]) -> list[str]:
-    cells = [f"{1000 * seconds[name]:.2f}" for name in ("pytorch", "traced", "onnx")]
-    return cells + [f"{seconds[name] / seconds['onnx']:.2f}" for name in ("pytorch", "traced")]
+    return [f"{1000 * seconds[name]:.2f}" for name in ("PyTorch", "traced", "ours", "export")]
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def test_options_of_commands_exist(page: Page) -> None:
 
 @each_page
 def test_options_in_sentences_exist(page: Page) -> None:
-    everywhere = OF_OTHERS | options_of("test.sh", ROOT)
+    everywhere = OF_OTHERS | options_of("test.sh", ROOT) | options_of("demo.sh", ROOT)
     for verb in VERBS:
         everywhere |= options_of_verb(verb)
     for script in [

@@ -24,8 +24,8 @@ from zipformer.serving.latency import (
     measure,
     write_latencies,
 )
-from zipformer.serving.running import quick_recognizer, serving
-from zipformer.streaming import Recognizer, StreamResult
+from zipformer.serving.running import serving
+from zipformer.streaming import Recognizer, StreamResult, trace
 
 CONTEXTS = [Context(32, 128, 0), Context(32, 128, 64), Context(64, 128, 128)]
 REACH = 0.0075  # of the last feature frame beyond its 10 ms
@@ -80,7 +80,8 @@ def test_an_utterance_is_heard_in_the_steps_of_a_live_stream(
 
 
 def test_with_right_context_words_are_shown_before_they_are_final(digit_strings: Path) -> None:
-    without, far = (quick_recognizer(trained(), Context(32, 256, r)) for r in (0, 128))
+    contexts = Context(32, 256), Context(32, 256, 128)
+    without, far = (Recognizer.of(trained(), context, prepare=trace) for context in contexts)
     earlier = []
     for cut in read_strings(digit_strings)[:6]:
         samples = np.concatenate([cut.load_audio()[0], np.zeros(32_000, np.float32)])

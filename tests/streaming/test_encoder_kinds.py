@@ -12,9 +12,10 @@ from tolerances import ENCODER
 from zipformer import Context
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.data.features import extract
+from zipformer.export import OnnxSteps
 from zipformer.search import Search
 from zipformer.search.search import KINDS as SEARCHES
-from zipformer.streaming import Recognizer
+from zipformer.streaming import Recognizer, trace
 
 CONTEXT = Context(32, 128, 64)
 
@@ -45,8 +46,8 @@ def test_a_stream_hears_what_the_whole_utterance_hears(loaded: LoadedModel, sear
 
 def test_a_traced_step_hears_the_same(loaded: LoadedModel) -> None:
     states = []
-    for traced in (False, True):
-        recognizer = Recognizer.of(loaded, CONTEXT, traced=traced)
+    for prepare in (None, trace, OnnxSteps(num_threads=1)):
+        recognizer = Recognizer.of(loaded, CONTEXT, prepare=prepare)
         streams = [recognizer.open() for _ in range(3)]
         for turn in range(4):  # batches of 3 and 2 streams, with different pasts
             for i, stream in enumerate(streams[: 3 - turn // 2]):

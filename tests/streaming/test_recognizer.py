@@ -24,7 +24,7 @@ from zipformer.data.features import extract
 from zipformer.search import greedy
 from zipformer.search.protocol import Hypothesis
 from zipformer.search.search import KINDS, Kind, Search, make_searcher
-from zipformer.streaming import Recognizer, Stream
+from zipformer.streaming import Recognizer, Stream, trace
 
 CONTEXTS = [Context(32, 128, 0), Context(32, 128, 64), Context(64, 128, 32), Context(32, 64, 128)]
 MENU = [Context(c, 256, r) for c in (32, 64, 128) for r in (0, 64, 128, 256)]
@@ -168,7 +168,7 @@ def test_without_right_context_nothing_is_provisional(loaded: LoadedModel) -> No
 
 @pytest.mark.parametrize("context", [Context(32, 256, 0), Context(64, 256, 128)], ids=str)
 def test_a_traced_step_hears_the_same(context: Context) -> None:
-    plain, traced = (Recognizer.of(trained(), context, traced=t) for t in (False, True))
+    plain, traced = (Recognizer.of(trained(), context, prepare=p) for p in (None, trace))
     results = []
     for recognizer in (plain, traced):
         streams = [recognizer.open() for _ in range(5)]

@@ -22,13 +22,14 @@ import torch
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
+from zipformer.commands.fast_steps import fast_recognizer
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.context import Context, parse_contexts
 from zipformer.serving.offer import FULL, SIZES, Offer
 from zipformer.serving.pages import Pages
 from zipformer.serving.recordings import Recordings
-from zipformer.serving.running import quick_recognizer, serve_until_signal
+from zipformer.serving.running import serve_until_signal
 from zipformer.serving.server import Limits, Server
 from zipformer.streaming.recognizer import Recognizer
 
@@ -58,7 +59,12 @@ def add_arguments(parser: VerbParser) -> None:
     )
     parser.add_argument("--idle-timeout", type=float, default=limits.idle_timeout, help="seconds")
     parser.add_argument("--no-provisional", action="store_true", help="only what is final")
-    parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)")
+    parser.add_argument("--threads", type=int, help="of a step (default: one a core)")
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="weights of 8 bits: faster, and not quite the same words",
+    )
     parser.add_argument(
         "--recordings",
         type=Path,
@@ -90,7 +96,7 @@ def run(args: Namespace) -> None:
         torch.set_num_threads(args.threads)
 
     def make(context: Context) -> Recognizer:
-        return quick_recognizer(loaded, context, search)
+        return fast_recognizer(loaded, context, search, args.threads or 0, args.int8)
 
     folder = loaded.path.resolve().parent
     recordings = Recordings.of(args.recordings or folder / "recordings")

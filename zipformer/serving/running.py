@@ -14,25 +14,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zipformer.checkpoint.loading import LoadedModel
-from zipformer.context import Context
-from zipformer.search import Search
 from zipformer.serving.offer import Offer
 from zipformer.serving.pages import Pages
 from zipformer.serving.server import Limits, Server
-from zipformer.streaming import Recognizer, WholeRecognizer
-
-
-def quick_recognizer(
-    loaded: LoadedModel, context: Context, search: Search | None = None
-) -> Recognizer:
-    """A recognizer that has taken its time to get ready: on a CPU with traced steps.
-
-    Arguments and errors as in ``Recognizer.of``; full context is heard as whole utterances.
-    """
-    if context.is_full:
-        return WholeRecognizer.of(loaded, context, search)
-    return Recognizer.of(loaded, context, search, traced=loaded.device.type == "cpu")
+from zipformer.streaming import Recognizer
 
 
 def serve_until_signal(

@@ -1,6 +1,7 @@
 """Live audio in, words out; the words that decoding whole utterances is scored on."""
 
 from zipformer.streaming.feature_stream import FeatureStream
+from zipformer.streaming.packed_step import trace
 from zipformer.streaming.recognizer import LiveStream, Recognizer
 from zipformer.streaming.stream import Stream, StreamResult
 from zipformer.streaming.whole import WholeRecognizer
@@ -12,4 +13,5 @@ __all__ = [
     "Stream",
     "StreamResult",
     "WholeRecognizer",
+    "trace",
 ]

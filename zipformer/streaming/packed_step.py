@@ -7,6 +7,7 @@ stream's state.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from zipformer import ops
 from zipformer.context import FRONTEND_LOOKAHEAD, Context
 from zipformer.nn.state import EncoderState
 from zipformer.nn.streaming_encoder import StreamingEncoder
+
+# What computes steps: (B, C + R + 13, features), (B, S) and (B,) to (B, (C + R) / 4, D) and (B, S).
+Encode = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class PackedStep(nn.Module):
@@ -53,6 +57,19 @@ class PackedStep(nn.Module):
         return out, state.pack()
 
 
+Prepare = Callable[[PackedStep], Encode]  # makes a step fast, and may take its time for it
+
+
+def example_of(step: PackedStep) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs of two streams that have heard nothing, to trace a step with."""
+    frames = step.context.window + FRONTEND_LOOKAHEAD
+    return (
+        step.fresh.frontend.new_zeros(2, frames, step.encoder.config.num_features),
+        torch.cat([step.fresh.pack()] * 2),
+        torch.cat([step.fresh.processed] * 2),
+    )
+
+
 def trace(step: PackedStep) -> torch.jit.ScriptModule:
     """The step as a frozen TorchScript graph for any number of streams.
 
@@ -60,12 +77,7 @@ def trace(step: PackedStep) -> torch.jit.ScriptModule:
     their projections, is computed once, and no Python runs between the operations. It pays where
     these are small: on a CPU, with small models and few streams.
     """
-    frames = step.context.window + FRONTEND_LOOKAHEAD
-    example = (
-        step.fresh.frontend.new_zeros(2, frames, step.encoder.config.num_features),
-        torch.cat([step.fresh.pack()] * 2),
-        torch.cat([step.fresh.processed] * 2),
-    )
+    example = example_of(step)
     with torch.no_grad(), ops.use("reference"), warnings.catch_warnings():
         # The sizes that tracing takes for constants are constants at one context; that the number
         # of streams is none is tested.

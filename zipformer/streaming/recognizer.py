@@ -31,7 +31,7 @@ from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
 from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.protocol import SearchState
-from zipformer.streaming.packed_step import PackedStep, trace
+from zipformer.streaming.packed_step import Encode, PackedStep, Prepare
 from zipformer.streaming.samples import Samples, checked_samples
 from zipformer.streaming.stream import Stream, StreamResult
 
@@ -45,7 +45,8 @@ class Recognizer:
         context: A finite chunk and left context; any right context.
         search: How to search; greedily by default.
         sample_rate: Of the audio that the model was trained on.
-        traced: Runs steps as a fixed graph: faster on a CPU, after some seconds of preparation.
+        prepare: Makes steps faster on a CPU, after some seconds: ``trace`` as a fixed graph,
+            ``zipformer.export.OnnxSteps()`` in onnxruntime.
 
     Attributes:
         live: Whether words come before the end.
@@ -65,7 +66,7 @@ class Recognizer:
         context: Context,
         search: Search | None = None,
         sample_rate: int = 16000,
-        traced: bool = False,
+        prepare: Prepare | None = None,
     ) -> None:
         if len(tokens) != model.vocab_size:
             raise ValueError(f"{len(tokens)} tokens, but the model knows {model.vocab_size}")
@@ -77,13 +78,13 @@ class Recognizer:
         self.search = search or greedy_of(model.heads_at(context))
         self.searcher = make_searcher(model.heads_at(context), tokens, self.search)
         self._device = next(model.parameters()).device
-        self._prepare(traced)
+        self._prepare(prepare)
 
-    def _prepare(self, traced: bool) -> None:
+    def _prepare(self, prepare: Prepare | None) -> None:
         self.step_frames = self.context.window + FRONTEND_LOOKAHEAD
         step = PackedStep(self.model.encoder, self.context)
         self._fresh, self._fresh_packed = step.fresh, step.fresh.pack()[0]
-        self._encode = trace(step) if traced else step
+        self._encode: Encode = prepare(step) if prepare else step
 
     @classmethod
     def from_checkpoint(
@@ -92,7 +93,7 @@ class Recognizer:
         context: Context,
         device: str | torch.device = "cpu",
         search: Search | None = None,
-        traced: bool = False,
+        prepare: Prepare | None = None,
         epoch: int | None = None,
         avg: int = 1,
         iter: int | None = None,
@@ -102,7 +103,7 @@ class Recognizer:
 
         Args:
             path: Folder of a run, or a checkpoint with ``bpe.model`` beside it.
-            context, search, traced: As above. A warning is logged if the model was not trained for
+            context, search, prepare: As above. A warning is logged if the model was not trained for
                 the context.
             device: Where to compute.
             epoch, avg, iter, use_averaged_model: As in ``load_model``.
@@ -112,7 +113,7 @@ class Recognizer:
             ValueError: As above, and on a damaged file.
         """
         loaded = load_model(Path(path), epoch, avg, iter, use_averaged_model, device)
-        return cls.of(loaded, context, search, traced)
+        return cls.of(loaded, context, search, prepare)
 
     @classmethod
     def of(
@@ -120,12 +121,12 @@ class Recognizer:
         loaded: LoadedModel,
         context: Context,
         search: Search | None = None,
-        traced: bool = False,
+        prepare: Prepare | None = None,
     ) -> Self:
         """A loaded model as a recognizer; arguments and errors as above."""
         loaded.check_context(context, live=cls.live)
         rate = loaded.config.data.sample_rate
-        return cls(loaded.model, loaded.tokenizer.pieces, context, search, rate, traced)
+        return cls(loaded.model, loaded.tokenizer.pieces, context, search, rate, prepare)
 
     def searching(self, search: Search) -> Self:
         """The same encoder, prepared once, with another search.

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import torch
 
+from zipformer.streaming.packed_step import Prepare
 from zipformer.streaming.recognizer import Recognizer
 from zipformer.streaming.stream import Stream
 
@@ -25,13 +26,13 @@ class WholeRecognizer(Recognizer):
     """A model that hears utterances as a whole, in the place of one that hears streams.
 
     Arguments and errors as in ``Recognizer``, but the context has to be full, and nothing is
-    traced. Attention over a whole utterance takes memory that grows with the square of its length:
-    whoever opens such streams for others has to bound it.
+    prepared. Attention takes memory that grows with the square of an utterance's length: whoever
+    opens such streams for others has to bound it.
     """
 
     live: ClassVar[bool] = False
 
-    def _prepare(self, traced: bool) -> None:
+    def _prepare(self, prepare: Prepare | None) -> None:
         if not self.context.is_full:
             raise ValueError(f"context {self.context} is not full: take Recognizer")
         self.step_frames = sys.maxsize  # no audio is enough for a step
