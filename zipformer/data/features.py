@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from lhotse import Fbank, FbankConfig
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from zipformer.context import FRAME_SECONDS
 
+FRAME_LENGTH = 0.025  # seconds
 MIN_SAMPLES = 200  # lhotse's extractor mirrors the ends of the audio, and fails below about 160
 
 
@@ -29,7 +32,7 @@ def make_extractor(
     config = FbankConfig(
         sampling_rate=sample_rate,
         num_filters=num_features,
-        frame_length=0.025,
+        frame_length=FRAME_LENGTH,
         frame_shift=FRAME_SECONDS,
         window_type="povey",
         preemph_coeff=0.97,
@@ -77,16 +80,23 @@ def extract(
     return extractor.extract(padded, sample_rate)[: max(frames, 1)]
 
 
-def extract_inside(wave: Tensor, sample_rate: int, num_features: int) -> Tensor:
-    """The features of those frames that lie wholly inside a piece of audio.
+def extract_inside(waves: Sequence[Tensor], sample_rate: int, num_features: int) -> list[Tensor]:
+    """The features of those frames that lie wholly inside pieces of audio, all computed at once.
 
     Args:
-        wave: (N,) float32 in [-1, 1].
+        waves: Of each piece (N,) float32 in [-1, 1], at least a frame.
         sample_rate: Of the samples.
         num_features: Mel filters.
 
     Returns:
-        (T, num_features) float32.
+        (T, num_features) float32 of each piece.
     """
-    extractor = _shared_extractor(sample_rate, num_features, mirror_ends=False)
-    return extractor.extract(wave, sample_rate)
+    extractor = _shared_extractor(sample_rate, num_features, mirror_ends=False).extractor
+    frames = [_frames_inside(len(wave), sample_rate) for wave in waves]
+    together = extractor(pad_sequence(list(waves), batch_first=True))
+    return [features[:count] for features, count in zip(together, frames, strict=True)]
+
+
+def _frames_inside(samples: int, sample_rate: int) -> int:
+    length, shift = round(FRAME_LENGTH * sample_rate), round(FRAME_SECONDS * sample_rate)
+    return max(0, (samples - length) // shift + 1)

@@ -60,8 +60,8 @@ def relative_shift(scores: Tensor, num_keys: int) -> Tensor:
         (..., W, S), column j belongs to key j, where query i is at key L + i. Reading the rows
         one column shorter shifts each by one more, so that this is a view.
     """
-    *batch, queries, columns = scores.shape
+    queries, columns = scores.shape[-2:]
     flat = scores.flatten(-2)
     first = queries - 1  # query 0 has W - 1 offsets to the left of its first key
     flat = flat[..., first : first + queries * (columns - 1)]
-    return flat.view(*batch, queries, columns - 1)[..., :num_keys]
+    return flat.unflatten(-1, (queries, columns - 1))[..., :num_keys]

@@ -4,8 +4,8 @@ The predictor sees only the last few tokens, so its output is kept until a token
 is emitted goes into tensors (one column per frame) and becomes lists at the very end: no Python
 loop over utterances while frames go by.
 
-Letters: B batch, T encoder output frames (25 Hz), D channels, J joiner dimension, N frames so far,
-S tokens that the predictor sees.
+Letters: B batch, T encoder output frames (25 Hz), F of them at once, A utterances that still speak,
+D channels, J joiner dimension, N frames so far, S tokens that the predictor sees.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from zipformer.model import SpeechModel, require_transducer
 from zipformer.search.history import NOTHING, History, take_emitted, to_hypotheses
 from zipformer.search.protocol import Hypothesis
 from zipformer.search.transducer_search import TransducerSearch
+
+AHEAD = 8  # frames that are joined at once
 
 
 @dataclass
@@ -55,23 +57,16 @@ class GreedySearch(TransducerSearch[GreedyState]):
     @torch.no_grad()
     def step(self, encoder_out: Tensor, lengths: Tensor, state: GreedyState) -> GreedyState:
         """Goes on with the next frames; see ``Searcher.step``."""
-        num_frames = encoder_out.shape[1]
-        index = torch.arange(num_frames, device=encoder_out.device)
+        index = torch.arange(encoder_out.shape[1], device=encoder_out.device)
         lengths = lengths.to(encoder_out.device)
         valid = index < lengths[:, None]  # (B, T)
         encoded = self.joiner.project_encoder(encoder_out)  # (B, T, J)
-        context, predicted = state.context, state.predicted
+        context, predicted = state.context.clone(), state.predicted.clone()
         emitted, log_probs = [state.emitted], [state.log_probs]
-        for t in range(num_frames):
-            logits = self.joiner(encoded[:, t], predicted, project=False)  # (B, V)
-            log_prob, token = logits.float().log_softmax(dim=-1).max(dim=-1)
-            speaks = self._speaks(token) & valid[:, t]
-            emitted.append(token.masked_fill(~speaks, NOTHING)[:, None])
-            log_probs.append(log_prob[:, None])
-            if speaks.any():
-                shifted = torch.cat([context[:, 1:], token[:, None]], dim=1)
-                context = torch.where(speaks[:, None], shifted, context)
-                predicted = self._predict(context)
+        for some, heard in zip(encoded.split(AHEAD, dim=1), valid.split(AHEAD, dim=1), strict=True):
+            tokens, scores = self._speak(some, heard, context, predicted)
+            emitted.append(tokens)
+            log_probs.append(scores)
         return GreedyState(
             context=context,
             predicted=predicted,
@@ -80,6 +75,42 @@ class GreedySearch(TransducerSearch[GreedyState]):
             frames=torch.cat([state.frames, state.processed[:, None] + index], dim=1),
             log_probs=torch.cat(log_probs, dim=1),
         )
+
+    def _speak(
+        self, encoded: Tensor, valid: Tensor, context: Tensor, predicted: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What some frames say.
+
+        Most frames say nothing, and then the next one meets the same predictor output: so all
+        frames are joined at once, and once more from behind each token that was found.
+
+        Args:
+            encoded: (B, F, J).
+            valid: (B, F), which frames there are.
+            context, predicted: As in ``GreedyState``; they become what they are afterwards.
+
+        Returns:
+            (B, F) tokens, ``NOTHING`` where there is none, and (B, F) log-probabilities.
+        """
+        index = torch.arange(encoded.shape[1], device=encoded.device)
+        emitted = torch.full(valid.shape, NOTHING, device=encoded.device)
+        log_probs = torch.zeros(valid.shape, device=encoded.device)
+        active = torch.arange(len(encoded), device=encoded.device)  # whose end is not reached
+        undecided = valid  # (A, F)
+        while True:
+            logits = self.joiner(encoded[active], predicted[active, None], project=False)
+            log_prob, token = logits.float().log_softmax(dim=-1).max(dim=-1)  # (A, F)
+            speaks = self._speaks(token) & undecided
+            spoke = speaks.any(dim=1)
+            if not spoke.any():
+                return emitted, log_probs
+            active, first = active[spoke], speaks[spoke].int().argmax(dim=1)
+            said = token[spoke].gather(1, first[:, None])
+            emitted[active, first] = said[:, 0]
+            log_probs[active, first] = log_prob[spoke].gather(1, first[:, None])[:, 0]
+            context[active] = torch.cat([context[active, 1:], said], dim=1)
+            predicted[active] = self._predict(context[active])
+            undecided = undecided[spoke] & (index > first[:, None])
 
     def hypotheses(self, state: GreedyState) -> list[Hypothesis]:
         """What each stream has emitted so far."""

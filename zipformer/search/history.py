@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import compress
 from typing import Self, TypeVar
 
 import torch
@@ -47,6 +48,8 @@ class History:
     @staticmethod
     def cat(states: Sequence[AnyHistory]) -> AnyHistory:
         """Joins streams into one batch; they may have heard different numbers of frames."""
+        if len(states) == 1:
+            return states[0]
         columns = max(state.emitted.shape[-1] for state in states)
         padded = [state._with_columns(columns) for state in states]
         names = [f.name for f in fields(states[0])]
@@ -54,6 +57,8 @@ class History:
 
     def _with_columns(self, columns: int) -> Self:
         missing = (0, columns - self.emitted.shape[-1])
+        if missing == (0, 0):
+            return self
         return replace(
             self,
             emitted=F.pad(self.emitted, missing, value=NOTHING),
@@ -79,10 +84,8 @@ def take_emitted(state: AnyHistory) -> tuple[list[Hypothesis], AnyHistory]:
 def to_hypotheses(emitted: Tensor, frames: Tensor, log_probs: Tensor) -> list[Hypothesis]:
     """Three times (B, N) -> the lists of each stream, without the columns that hold no token."""
     found = []
-    columns = zip(emitted.cpu(), frames.cpu(), log_probs.cpu(), strict=True)
+    columns = zip(emitted.tolist(), frames.tolist(), log_probs.tolist(), strict=True)
     for tokens, times, scores in columns:
-        speaks = tokens != NOTHING
-        found.append(
-            Hypothesis(tokens[speaks].tolist(), times[speaks].tolist(), scores[speaks].tolist())
-        )
+        speaks = [token != NOTHING for token in tokens]
+        found.append(Hypothesis(*(list(compress(x, speaks)) for x in (tokens, times, scores))))
     return found

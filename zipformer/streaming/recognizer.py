@@ -31,6 +31,7 @@ from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
 from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.protocol import SearchState
+from zipformer.streaming.feature_stream import take_together
 from zipformer.streaming.packed_step import Encode, PackedStep, Prepare
 from zipformer.streaming.samples import Samples, checked_samples
 from zipformer.streaming.stream import Stream, StreamResult
@@ -223,8 +224,9 @@ class Recognizer:
 
     @torch.inference_mode()
     def _step(self, streams: Sequence[Stream]) -> None:
-        for stream in streams:
-            stream.frames = torch.cat([stream.frames, stream.audio.take()])
+        heard = take_together([s.audio for s in streams])
+        for stream, features in zip(streams, heard, strict=True):
+            stream.frames = torch.cat([stream.frames, features])
         window = torch.stack([s.frames[: self.step_frames] for s in streams])
         out, packed = self._encode(self._on_device(window), *self._encoder_states(streams))
         chunk = self.context.chunk
@@ -234,14 +236,14 @@ class Recognizer:
             stream.frames = stream.frames[chunk:].clone()
         new = chunk // FRAMES_PER_OUTPUT
         right = out[:, new:]
-        lengths = torch.full((len(streams),), new, device=out.device)
-        self._search(streams, out[:, :new], lengths)
+        self._search(streams, out[:, :new], torch.full((len(streams),), new, device=out.device))
         for stream, ahead in zip(streams, right, strict=True):
             stream.right = ahead.clone()
 
     @torch.inference_mode()
     def _flush(self, streams: Sequence[Stream]) -> None:
-        rest = [torch.cat([s.frames, s.audio.take()]) for s in streams]
+        new = take_together([s.audio for s in streams])
+        rest = [torch.cat(pair) for pair in zip((s.frames for s in streams), new, strict=True)]
         features = torch.nn.utils.rnn.pad_sequence(rest, batch_first=True)
         lengths = self._on_device(torch.tensor([len(r) for r in rest]))
         state = EncoderState.unpack(*self._encoder_states(streams), like=self._fresh)
@@ -256,7 +258,7 @@ class Recognizer:
         state = self.searcher.step(out, lengths, type(states[0]).cat(states))
         found, state = self.searcher.take(state)
         for i, stream in enumerate(streams):
-            stream.search_state = state.select([i])
+            stream.search_state = state.select([i]) if len(streams) > 1 else state
             stream.add(found[i])
 
     def _encoder_states(self, streams: Sequence[Stream]) -> tuple[Tensor, Tensor]:
