@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,13 @@ from commands.calling import ENVIRONMENT, ROOT, SCRIPTS, Caller
 from lhotse import CutSet
 from tiny_run import tiny_run, write_cuts, write_epochs
 from trained_digits import CHECKPOINT, read_strings, write_strings
+
+from zipformer import Context
+from zipformer.checkpoint.loading import load_model
+from zipformer.commands.eight_bits import word_error_line
+from zipformer.commands.fast_steps import fast_recognizer
+from zipformer.serving.recordings import Recordings
+from zipformer.streaming import Recognizer
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +79,20 @@ def test_a_server_hears_a_load_test_and_ends_at_a_signal(
     assert [level["concurrency"] for level in levels] == [1, 4]
     assert all(level["words_lost"] == level["failed"] == 0 for level in levels)
     assert (tmp_path / "loadtest.svg").exists() and (tmp_path / "loadtest.csv").exists()
+
+
+def test_weights_of_8_bits_say_what_they_cost() -> None:
+    loaded, context = load_model(CHECKPOINT), Context(32, 256, 64)
+    exact = Recognizer.of(loaded, context)
+    rounded = fast_recognizer(loaded, context, threads=1, int8=True)
+    known = Recordings.of(CHECKPOINT.parent / "recordings")
+    line = word_error_line(exact, rounded, known)
+    assert re.fullmatch(
+        r"8-bit weights: WER [0-9.]+ % at 32/256/64, with 32 bits 0\.00 % "
+        r"\(21 words in 3 recordings\)",
+        line,
+    )
+    assert "nobody has measured" in word_error_line(exact, rounded, Recordings())
 
 
 def test_a_server_ends_at_the_keyboard_too(run: Path) -> None:

@@ -22,6 +22,7 @@ import torch
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
+from zipformer.commands.eight_bits import word_error_line
 from zipformer.commands.fast_steps import fast_recognizer
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
@@ -100,8 +101,13 @@ def run(args: Namespace) -> None:
 
     folder = loaded.path.resolve().parent
     recordings = Recordings.of(args.recordings or folder / "recordings")
+    offer = Offer(contexts, make, not args.no_provisional)
+    if args.int8 and contexts[0].streams:
+        first = offer.recognizer(offer.default)
+        assert first is not None, "an offer has made it"
+        print(word_error_line(Recognizer.of(loaded, contexts[0], search), first, recordings))
     server = Server(
-        Offer(contexts, make, not args.no_provisional),
+        offer,
         limits,
         tls,
         Pages(f"{loaded.label} of {folder.name}", recordings),

@@ -1,0 +1,43 @@
+"""What weights of 8 bits cost in words, heard in recordings whose text is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zipformer.data.audio import read_audio
+from zipformer.evaluation.scoring import WordErrors, word_errors
+from zipformer.serving.recordings import Recording, Recordings
+from zipformer.streaming import Recognizer
+
+
+def word_error_line(exact: Recognizer, rounded: Recognizer, recordings: Recordings) -> str:
+    """The word error rates of both, as a line for the operator of a server.
+
+    Args:
+        exact: With weights of 32 bits.
+        rounded: The same with weights of 8 bits.
+        recordings: To hear; those without a text do not count.
+
+    Raises:
+        ValueError: If a recording cannot be read, naming it.
+    """
+    known = [one for one in recordings.files if one.text]
+    if not known:
+        return (
+            "8-bit weights: nobody has measured their words here; put recordings with texts beside "
+            "the model, or see what export.py --int8 prints"
+        )
+    before, after = _errors(exact, known), _errors(rounded, known)
+    return (
+        f"8-bit weights: WER {after.wer:.2f} % at {exact.context}, with 32 bits {before.wer:.2f} % "
+        f"({before.words} words in {len(known)} recordings)"
+    )
+
+
+def _errors(recognizer: Recognizer, recordings: Sequence[Recording]) -> WordErrors:
+    total = WordErrors()
+    for one in recordings:
+        stream = recognizer.open()
+        stream.push(read_audio(one.path, recognizer.sample_rate))
+        total += word_errors(one.text.split(), stream.close().text.split())
+    return total
