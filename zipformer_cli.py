@@ -26,6 +26,7 @@ VERBS = [
     "transcribe",
     "export",
     "serve",
+    "listen",
     "latency",
     "loadtest",
     "check-gpu",

@@ -46,7 +46,7 @@ FLOORS = [
     "zipformer.files",
 ]
 OPTIONAL = ["k2", "torchaudio", "matplotlib", "triton", "onnx", "onnxruntime", "sherpa_onnx"]
-OPTIONAL += ["websockets", "huggingface_hub", "ssentencepiece"]
+OPTIONAL += ["websockets", "huggingface_hub", "ssentencepiece", "sounddevice"]
 
 
 def module_name(path: Path) -> str:

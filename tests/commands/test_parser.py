@@ -38,6 +38,7 @@ def test_options_of_before_are_still_there(call: Caller, tmp_path: Path, verb: s
         ("transcribe", "--srtt", "--srt"),
         ("export", "--ofline", "--offline"),
         ("serve", "--idletimeout", "--idle-timeout"),
+        ("listen", "--rihgt", "--right"),
         ("latency", "--contxts", "--contexts"),
         ("loadtest", "--concurency", "--concurrency"),
         ("check-gpu", "--larget", "--largest"),

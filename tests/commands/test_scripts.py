@@ -19,6 +19,7 @@ MISTAKES: list[tuple[str, list[str], int, str]] = [
     ("transcribe", [".", "a.wav"], 1, NO_CHECKPOINT),
     ("export", ["."], 1, NO_CHECKPOINT),
     ("serve", [".", "--max-batch", "0"], 1, "error: max_batch must be positive, got 0"),
+    ("listen", ["."], 1, NO_CHECKPOINT),
     ("latency", [".", "--contexts", "32/256/0"], 1, NO_CHECKPOINT),
     ("loadtest", ["ws://127.0.0.1:1", "--audio", "no.jsonl"], 1, "error: cuts manifest no.jsonl"),
 ]
