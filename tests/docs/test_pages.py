@@ -80,8 +80,8 @@ def test_every_page_of_the_folder_is_in_the_index_and_the_readme_leads_to_it() -
     assert "docs/index.md" in PAGES["README.md"].links
 
 
-def test_the_tree_of_the_readme_has_the_rooms_of_the_package_from_the_top_floor_down() -> None:
-    tree = tree_of_the_readme()
+def test_the_tree_of_folders_has_the_rooms_of_the_package_from_the_top_floor_down() -> None:
+    tree = tree_of_folders()
     rooms = dict.fromkeys(floor.split(".")[1] for floor in FLOORS[1:] if "__" not in floor)
     places = []
     for room in rooms:
@@ -91,8 +91,8 @@ def test_the_tree_of_the_readme_has_the_rooms_of_the_package_from_the_top_floor_
     assert places == sorted(places)
 
 
-def test_the_tree_of_the_readme_has_every_folder_with_a_phrase() -> None:
-    tree = tree_of_the_readme()
+def test_the_tree_of_folders_has_every_folder_with_a_phrase() -> None:
+    tree = tree_of_folders()
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("this is no checkout of git")
@@ -102,9 +102,11 @@ def test_the_tree_of_the_readme_has_every_folder_with_a_phrase() -> None:
         assert re.search(rf"(^| ){folder}/ (?=.*\w)", tree, re.MULTILINE), folder
 
 
-def tree_of_the_readme() -> str:
-    """The block under "Where things are"."""
-    (tree,) = [text for _, text in PAGES["README.md"].blocks if text.startswith("zipformer/ ")]
+def tree_of_folders() -> str:
+    """The block under "Where things are" in the page on the architecture."""
+    (tree,) = [
+        text for _, text in PAGES["docs/architecture.md"].blocks if text.startswith("zipformer/ ")
+    ]
     return tree
 
 

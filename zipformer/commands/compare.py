@@ -12,6 +12,7 @@ from pathlib import Path
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.evaluation.table import to_markdown
 from zipformer.files import write_text
+from zipformer.report.chart import to_svg_file
 from zipformer.report.compare import check_sets, collect, make_table, to_csv, warnings
 from zipformer.report.comparison_page import to_html
 from zipformer.report.wer_chart import wer_chart
@@ -28,6 +29,7 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--sets", help="test sets, separated by commas (default: all)")
     parser.add_argument("--html", type=Path, help="default: compare.html beside the first run")
     parser.add_argument("--csv", type=Path, help="default: compare.csv beside the first run")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="the plot alone, for pages")
     parser.add_argument(
         "--figures", type=Path, metavar="DIR", help="folder for the plot as PDF and PNG"
     )
@@ -49,6 +51,10 @@ def run(args: Namespace) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, content)
     print(f"\nPage with the plot: {html}\nCSV: {csv}")
+    if args.svg:
+        chart = wer_chart(entries, short_labels=True)
+        write_text(args.svg, to_svg_file("Word error rate over latency", [chart]))
+        print(f"Plot: {args.svg}")
     if args.figures:
         write_figures({"wer-over-latency": [wer_chart(entries, short_labels=True)]}, args.figures)
         print(f"Figures: {args.figures}")
