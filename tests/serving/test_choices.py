@@ -93,7 +93,7 @@ async def test_what_is_not_offered_is_refused_in_json(loaded: LoadedModel) -> No
             await transcribe(f"{server.uri}/?right=32", sound(1.0, 0), "fast")
         with pytest.raises(CallFailed, match="unknown key 'hotwords'"):
             await transcribe(f"{server.uri}/?hotwords=7", sound(1.0, 0), "fast")
-        assert server.open_streams == 0
+        assert server.worker.open_streams == 0
 
 
 @bounded

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving.fake_server import bounded
 from tiny_run import tiny_run
+from trained_digits import read_strings, trained
 from websockets.asyncio.client import connect
 
 from zipformer import Context
-from zipformer.data.audio import resample
+from zipformer.data.audio import cut_samples, resample
+from zipformer.serving.client import transcribe
 from zipformer.serving.messages import AudioFormat, Incoming, Refused, read_samples
 from zipformer.serving.offer import Offer
 from zipformer.serving.server import Server
-from zipformer.streaming import Recognizer
+from zipformer.streaming import Endpoint, Recognizer
 
 CONTEXT = Context(32, 128, 64)
 
@@ -86,3 +88,32 @@ async def test_a_telephone_and_a_studio_are_heard_as_their_resampled_files(tmp_p
         assert len(answer["words"]) == len(result.words) > 0
         for said, word in zip(answer["words"], result.words, strict=True):
             assert said == vars(word) | {"confidence": pytest.approx(word.confidence, abs=1e-3)}
+
+
+@bounded
+async def test_a_server_ends_segments_at_pauses(digit_strings: Path) -> None:
+    sounds = [cut_samples(cut, 16000) for cut in read_strings(digit_strings)[:3]]
+    pause = np.zeros(32000, np.float32)
+    whole = np.concatenate([part for sound in sounds for part in (sound, pause)])
+    context = Context(32, 256, 64)
+    offer = Offer([context], lambda c: Recognizer.of(trained(), c))
+    endpoint = Endpoint(silence=1.0, reset=True)
+    server = await Server(offer, endpoint=endpoint).start(port=0)
+    called = await transcribe(f"{server.uri}/?words=1", whole, "fast")
+    await server.stop()
+    ends = [m for m in called.messages if m["is_final"]]
+    assert [m["segment"] for m in ends] == [0, 1, 2, 3] and [m["is_eof"] for m in ends][-2:] == [
+        False,
+        True,
+    ]
+    starts = [m["start_time"] for m in ends]
+    assert starts == sorted(set(starts)) and starts[0] == 0.0
+    pieces = np.split(whole, [round(16000 * start) for start in starts[1:]])
+    for message, piece in zip(ends, pieces, strict=True):
+        stream = Recognizer.of(trained(), context).open()
+        stream.push(piece)
+        assert message["text"] == stream.close().text
+    assert called.text == " ".join(m["text"] for m in ends).strip()
+    for message, sound in zip(ends[1:3], sounds, strict=False):
+        said = message["start_time"] + message["words"][0]["start"]
+        assert said > message["start_time"] >= len(sound) / 16000

@@ -167,7 +167,7 @@ async def test_what_cannot_be_heard_is_refused_with_a_reason_and_others_go_on(
         assert ended[0] == code and reason in ended[2]
         assert ended[1] and ended[2].startswith(ended[1])
         assert (await good)[-1]["text"] == alone(recognizer, samples)
-        await until(lambda: server.open_streams == 0)
+        await until(lambda: server.worker.open_streams == 0)
 
 
 @bounded
@@ -181,7 +181,7 @@ async def test_an_idle_client_is_closed_but_not_one_that_waits_for_its_words(
         assert (code, reason) == (1008, "no message for 0.6 s") and error == reason
         slow = call(server, sound(2.0), (1600,), pause=0.05)  # longer than the limit in all
         assert (await slow)[-1]["text"] == alone(recognizer, sound(2.0))
-        await until(lambda: server.open_streams == 0)
+        await until(lambda: server.worker.open_streams == 0)
 
 
 @bounded
@@ -190,13 +190,13 @@ async def test_one_client_too_many_is_turned_away_until_there_is_room(
 ) -> None:
     async with running(recognizer, max_connections=2) as server:
         async with open_client(server), open_client(server):
-            await until(lambda: server.open_streams == 2)
+            await until(lambda: server.worker.open_streams == 2)
             with pytest.raises(InvalidStatus) as refused:
                 async with open_client(server):
                     pass
             assert refused.value.response.status_code == 503
             assert b"2 clients are connected: try again later" in refused.value.response.body
-        await until(lambda: server.open_streams == 0)
+        await until(lambda: server.worker.open_streams == 0)
         assert (await call(server, sound(1.0)))[-1]["text"] == alone(recognizer, sound(1.0))
 
 
@@ -247,7 +247,7 @@ async def test_who_does_not_read_is_closed_and_disturbs_nobody(recognizer: Recog
         good = [await call(server, sound(2.0)) for _ in range(3)]
         assert {messages[-1]["text"] for messages in good} == {alone(recognizer, sound(2.0))}
         assert await shouting, "it was never closed"
-        await until(lambda: server.open_streams == 0)
+        await until(lambda: server.worker.open_streams == 0)
 
 
 def shout(uri: str, seconds: float = 40.0) -> bool:
@@ -286,7 +286,7 @@ async def test_a_recognizer_that_fails_once_is_a_matter_of_that_step(
                 await client.send(sound(2.0).tobytes())
                 code, _, error = await how_it_ended(client)
         assert (code, error) == (1011, "the recognizer failed")
-        await until(lambda: server.open_streams == 0)
+        await until(lambda: server.worker.open_streams == 0)
         assert (await call(server, sound(2.0)))[-1]["text"] == alone(recognizer, sound(2.0))
 
 
@@ -346,7 +346,7 @@ async def test_a_thousand_bad_clients_leave_nothing_behind(recognizer: Recognize
     wanted = alone(recognizer, samples)
     async with running(recognizer, idle_timeout=1.5) as server:
         await call(server, sound(1.0))
-        await until(lambda: server.open_streams == 0)
+        await until(lambda: server.worker.open_streams == 0)
         gc.collect()
         streams, tasks = count(Stream), len(asyncio.all_tasks())
         good = asyncio.create_task(call(server, samples, (1601,), pause=0.01))
@@ -358,7 +358,7 @@ async def test_a_thousand_bad_clients_leave_nothing_behind(recognizer: Recognize
 
         await asyncio.gather(*(one(number) for number in range(1000)))
         assert (await good)[-1]["text"] == wanted
-        await until(lambda: server.open_streams == 0)
+        await until(lambda: server.worker.open_streams == 0)
         await until(lambda: len(asyncio.all_tasks()) == tasks)
         gc.collect()
         assert count(Stream) == streams

@@ -32,7 +32,7 @@ from zipformer.serving.pages import Pages
 from zipformer.serving.recordings import Recordings
 from zipformer.serving.running import serve_until_signal
 from zipformer.serving.server import Limits, Server
-from zipformer.streaming.recognizer import Recognizer
+from zipformer.streaming import Endpoint, Recognizer
 
 OFFERED = "32/256/0 32/256/64 64/256/128"
 
@@ -59,6 +59,24 @@ def add_arguments(parser: VerbParser) -> None:
         "--max-waiting-seconds", type=float, default=limits.max_waiting_seconds, help="of a client"
     )
     parser.add_argument("--idle-timeout", type=float, default=limits.idle_timeout, help="seconds")
+    parser.add_argument(
+        "--endpoint-silence",
+        type=float,
+        metavar="S",
+        help="end a segment when nothing was said for so many seconds (default: never)",
+    )
+    parser.add_argument(
+        "--endpoint-longest",
+        type=float,
+        metavar="S",
+        help="end a segment that is so many seconds long, in a word even (default: never)",
+    )
+    parser.add_argument(
+        "--endpoint-reset",
+        action="store_true",
+        help="begin a segment as if nothing had been heard before; else the words are the same as "
+        "without segments",
+    )
     parser.add_argument("--no-provisional", action="store_true", help="only what is final")
     parser.add_argument("--threads", type=int, help="of a step (default: one a core)")
     parser.add_argument(
@@ -112,6 +130,7 @@ def run(args: Namespace) -> None:
         tls,
         Pages(f"{loaded.label} of {folder.name}", recordings),
         args.keep_audio,
+        Endpoint(args.endpoint_silence, args.endpoint_longest, args.endpoint_reset),
     )
 
     def started(uri: str) -> None:

@@ -5,8 +5,9 @@ little-endian), and then the text ``Done``. The server sends JSON objects, the l
 ``is_eof``, and then the text ``Done!``:
 
     text, tokens, timestamps   what is final in this segment; seconds from the segment's start_time
-    segment, start_time        always 0: a stream is one segment
-    is_final, final, is_eof    whether nothing will follow
+    segment, start_time        0 unless the server ends segments at pauses
+    is_final, final            whether nothing will follow in this segment
+    is_eof                     whether nothing will follow at all
     provisional                what follows the text as it looks now; the next message replaces it
     confidence                 a probability for each token
     words                      if asked for: text, start, end (seconds) and confidence of each word
@@ -158,27 +159,28 @@ def check_text(message: str) -> None:
         )
 
 
-def result_message(stream: Stream, words: bool = False) -> str:
-    """What a stream has heard so far, as JSON; of a closed stream it is the last message.
+def result_message(stream: Stream, words: bool = False, ends: bool = False) -> str:
+    """What a segment of a stream has so far, as JSON; of a closed stream it is the last message.
 
     Args:
         stream: Any; no step may be running on it.
         words: Whether to list the words with their times.
+        ends: Whether the segment ends with it, and another one follows.
 
     Raises:
         ValueError: If a probability is not a number.
     """
-    final, last = stream.final, stream.closed
+    final, last, ends = stream.final, stream.closed, ends or stream.closed
     content = {
         "text": stream.text,
         "tokens": [stream.pieces[token].replace(WORD_START, " ") for token in final.tokens],
         "timestamps": [round(frame * OUTPUT_FRAME_SECONDS, 2) for frame in final.frames],
         "confidence": [round(math.exp(value), 4) for value in final.log_probs],
-        "provisional": stream.provisional,
-        "segment": 0,
-        "start_time": 0.0,
-        "is_final": last,
-        "final": last,
+        "provisional": "" if ends else stream.provisional,
+        "segment": stream.segment,
+        "start_time": round(stream.segment_start, 2),
+        "is_final": ends,
+        "final": ends,
         "is_eof": last,
     }
     if words:

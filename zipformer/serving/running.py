@@ -17,7 +17,7 @@ from pathlib import Path
 from zipformer.serving.offer import Offer
 from zipformer.serving.pages import Pages
 from zipformer.serving.server import Limits, Server
-from zipformer.streaming import Recognizer
+from zipformer.streaming import Endpoint, Recognizer
 
 
 def serve_until_signal(
@@ -54,6 +54,7 @@ def serving(
     port: int = 0,
     pages: Pages | None = None,
     keep_audio: Path | None = None,
+    endpoint: Endpoint | None = None,
 ) -> Iterator[Server]:
     """A server in a thread of its own, by default on a free port; it stops at the end.
 
@@ -61,13 +62,13 @@ def serving(
         offer: What clients may choose; of a recognizer, its context alone.
         limits: What clients may ask for.
         host, port: Where to listen.
-        pages, keep_audio: As in ``Server``.
+        pages, keep_audio, endpoint: As in ``Server``.
 
     Raises:
         ValueError: If nobody can listen there.
     """
     offer = Offer.only(offer) if isinstance(offer, Recognizer) else offer
-    server = Server(offer, limits or Limits(), None, pages, keep_audio)
+    server = Server(offer, limits or Limits(), None, pages, keep_audio, endpoint)
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:

@@ -33,6 +33,7 @@ from zipformer.serving.messages import (
 )
 from zipformer.serving.offer import Choice, Offer
 from zipformer.serving.pages import Health, Pages
+from zipformer.serving.session import Session
 from zipformer.serving.sockets import (
     ConnectionClosed,
     Request,
@@ -41,7 +42,8 @@ from zipformer.serving.sockets import (
     SocketServer,
     serve,
 )
-from zipformer.serving.worker import Session, Worker
+from zipformer.serving.worker import Worker
+from zipformer.streaming import Endpoint
 
 logger = logging.getLogger(__name__)
 _sockets_logger = logging.getLogger(f"{__name__}.sockets")
@@ -91,6 +93,7 @@ class Server:
         tls: Certificate and key, for ``wss``.
         pages: What browsers may fetch.
         keep_audio: Folder for what clients say; None keeps nothing.
+        endpoint: When segments of a stream end; None = a stream is one segment.
     """
 
     def __init__(
@@ -100,21 +103,19 @@ class Server:
         tls: ssl.SSLContext | None = None,
         pages: Pages | None = None,
         keep_audio: Path | None = None,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.offer, self.limits = offer, limits
         self._pages = pages or Pages()
         self._keeper = AudioKeeper(keep_audio, offer.sample_rate)
         self.uri = ""  # where clients connect to
-        self.worker = Worker(limits.max_batch, limits.max_waiting_seconds, limits.max_whole_seconds)
+        self.worker = Worker(
+            limits.max_batch, limits.max_waiting_seconds, limits.max_whole_seconds, endpoint
+        )
         self._tls = tls
         self._clients: dict[ServerConnection, Session] = {}
         self._listener: SocketServer | None = None
         self._working: asyncio.Task[None] | None = None
-
-    @property
-    def open_streams(self) -> int:
-        """Streams that are held for clients."""
-        return self.worker.open_streams
 
     @property
     def health(self) -> Health:

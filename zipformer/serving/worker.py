@@ -10,130 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from zipformer.serving.messages import INTERNAL, POLICY, Refused, result_message
-from zipformer.streaming.recognizer import Recognizer
-from zipformer.streaming.stream import Stream
+from zipformer.serving.messages import INTERNAL, Refused
+from zipformer.serving.session import Session
+from zipformer.streaming import Endpoint, Recognizer
 
 logger = logging.getLogger(__name__)
 
 
-class Session:
-    """One client: its stream, the audio that waits for it, and the news for the client.
-
-    There is room for one piece of news: a client that is slow to read gets the newest one.
-
-    Args:
-        recognizer: Of its stream, which has heard nothing yet.
-        most_waiting: Samples that may wait before ``room`` is closed.
-        longest: Seconds of audio that are heard in all; None = any.
-        provisional: Whether messages say how the text may go on.
-        words: Whether messages list the words with their times.
-    """
-
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        most_waiting: int,
-        longest: float | None = None,
-        provisional: bool = True,
-        words: bool = False,
-    ) -> None:
-        self.recognizer = recognizer
-        self.stream: Stream = recognizer.open()
-        self.longest = longest
-        self.provisional, self.words = provisional, words
-        self.ended = False  # whether the client has sent everything
-        self.said = asyncio.Event()  # whether the client has got everything
-        self.room = asyncio.Event()
-        self.room.set()
-        self._most_waiting = most_waiting
-        self.waiting = 0
-        self._pieces: deque[np.ndarray] = deque()
-        self._news = asyncio.Event()
-        self._message = self.message()  # what would be no news now
-        self._last = False
-        self._failure: Refused | None = None
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether all audio that there will ever be is in the stream."""
-        return self.ended and not self._pieces
-
-    def accept(self, samples: np.ndarray) -> None:
-        """Queues (N,) samples in pieces of at most a second.
-
-        Raises:
-            Refused: If that is more than is heard in all.
-        """
-        second = self.recognizer.sample_rate
-        heard = self.stream.audio.num_samples + self.waiting + len(samples)
-        if self.longest is not None and heard > self.longest * second:
-            raise Refused(
-                POLICY,
-                f"more than {self.longest:g} s: at full context an utterance is heard as a whole "
-                "and may last so long; choose a context that streams",
-            )
-        self._pieces.extend(samples[i : i + second] for i in range(0, len(samples), second))
-        self.waiting += len(samples)
-        self._open_or_close()
-
-    @property
-    def ready(self) -> bool:
-        """Whether the stream has heard enough for a step."""
-        return self.stream.waiting_frames >= self.recognizer.step_frames
-
-    @property
-    def waiting_seconds(self) -> float:
-        """Audio that has come in and that the stream has not heard yet."""
-        return self.waiting / self.recognizer.sample_rate
-
-    def fill(self) -> None:
-        """Gives the stream audio until it has enough for a step or nothing waits."""
-        while self._pieces and not self.ready:
-            piece = self._pieces.popleft()
-            self.waiting -= len(piece)
-            self.stream.accept(piece)
-        self._open_or_close()
-
-    def message(self) -> str:
-        """What the stream has heard, as the client wants it; no step may be running on it."""
-        return result_message(self.stream, self.words)
-
-    def tell(self, message: str, last: bool = False) -> None:
-        """Replaces the news, if it is any; nothing follows the last one."""
-        if last or message != self._message:
-            self._message, self._last = message, last
-            self._news.set()
-
-    def fail(self, failure: Refused) -> None:
-        """Says that there will be no more news, and why."""
-        self._failure = failure
-        self._news.set()
-
-    async def news(self) -> tuple[str, bool]:
-        """Waits for news: the message, and whether it is the last one.
-
-        Raises:
-            Refused: If the session has failed.
-        """
-        await self._news.wait()
-        self._news.clear()
-        if self._failure:
-            raise self._failure
-        return self._message, self._last
-
-    def _open_or_close(self) -> None:
-        if self.waiting <= self._most_waiting:
-            self.room.set()
-        else:
-            self.room.clear()
+_Messages = tuple[str | None, str]  # what ends a segment, and how the running one stands
 
 
 @dataclass
@@ -158,16 +48,21 @@ class Worker:
         max_batch: Streams in one step; the others take turns.
         max_waiting_seconds: Audio of a session that may wait before it is out of room.
         max_whole_seconds: Audio of a session that is heard as a whole utterance.
+        endpoint: When segments of sessions end; None = never.
 
     Attributes:
         steps: Of streams, since the start.
     """
 
     def __init__(
-        self, max_batch: int, max_waiting_seconds: float, max_whole_seconds: float = 60.0
+        self,
+        max_batch: int,
+        max_waiting_seconds: float,
+        max_whole_seconds: float = 60.0,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.max_batch, self._max_waiting_seconds = max_batch, max_waiting_seconds
-        self._max_whole_seconds = max_whole_seconds
+        self._max_whole_seconds, self._endpoint = max_whole_seconds, endpoint
         self.steps = 0
         self._thread = ThreadPoolExecutor(1, "recognizer")
         self._sessions: set[Session] = set()
@@ -199,7 +94,7 @@ class Worker:
         """
         most_waiting = round(self._max_waiting_seconds * recognizer.sample_rate)
         longest = None if recognizer.live else self._max_whole_seconds
-        session = Session(recognizer, most_waiting, longest, provisional, words)
+        session = Session(recognizer, most_waiting, longest, provisional, words, self._endpoint)
         self._sessions.add(session)
         return session
 
@@ -257,30 +152,36 @@ class Worker:
 
     async def _take(self, turn: _Turn) -> None:
         loop = asyncio.get_running_loop()
-        messages: list[str | None]
+        messages: Sequence[_Messages | None]
         try:
             messages = await loop.run_in_executor(self._thread, self._compute, turn)
         except Exception:
             logger.exception("a step of %d streams failed", len(turn.sessions))
             messages = [None] * len(turn.sessions)
-        for session, message in zip(turn.sessions, messages, strict=True):
-            if message is None:
+        for session, news in zip(turn.sessions, messages, strict=True):
+            if news is None:
                 session.fail(Refused(INTERNAL, "the recognizer failed"))
                 self._pending.pop(session, None)
-            else:
-                session.tell(message, last=session.stream.closed)
+                continue
+            end, message = news
+            if end is not None:
+                session.tell_end(end)
+            session.tell(message, last=session.stream.closed)
 
-    def _compute(self, turn: _Turn) -> list[str | None]:
+    def _compute(self, turn: _Turn) -> list[_Messages | None]:
         """In the thread: the turn's messages, in the order of its sessions; None if impossible."""
         recognizer = turn.sessions[0].recognizer
         recognizer.close([session.stream for session in turn.closing])
         recognizer.step([session.stream for session in turn.stepping])
-        recognizer.look_ahead(s.stream for s in turn.stepping if s.provisional)
         self.steps += len(turn.stepping)
-        messages: list[str | None] = []
+        ends: dict[Session, str | None] = {}
+        for session in turn.stepping:
+            ends[session] = session.cut()
+        recognizer.look_ahead(s.stream for s in turn.stepping if s.provisional)
+        messages: list[_Messages | None] = []
         for session in turn.sessions:
             try:
-                messages.append(session.message())
+                messages.append((ends.get(session), session.message()))
             except ValueError:
                 logger.exception("a stream of %d tokens", len(session.stream.final.tokens))
                 messages.append(None)

@@ -1,5 +1,6 @@
 """Live audio in, words out; the words that decoding whole utterances is scored on."""
 
+from zipformer.streaming.endpoint import Endpoint
 from zipformer.streaming.feature_stream import FeatureStream
 from zipformer.streaming.packed_step import trace
 from zipformer.streaming.recognizer import LiveStream, Recognizer
@@ -7,6 +8,7 @@ from zipformer.streaming.stream import Stream, StreamResult
 from zipformer.streaming.whole import WholeRecognizer
 
 __all__ = [
+    "Endpoint",
     "FeatureStream",
     "LiveStream",
     "Recognizer",

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zipformer.context import OUTPUT_FRAME_SECONDS
 from zipformer.search.protocol import Hypothesis, SearchState
 from zipformer.search.words import Word, words_of
 from zipformer.streaming.feature_stream import FeatureStream
@@ -29,7 +30,7 @@ class StreamResult:
         log_probs: Natural logarithm of each token's probability.
         text: The words.
         words: The same with times and confidences.
-        seconds: Length of the audio.
+        seconds: Length of the audio, all segments together.
     """
 
     tokens: list[int]
@@ -52,7 +53,8 @@ class Stream:
         text: The words so far that no later audio will change.
         provisional: What follows ``text`` as it looked after the last step, if
             ``Recognizer.look_ahead`` was asked for it; ``text + provisional`` is the line to show.
-        final: Tokens, frames and probabilities of ``text``.
+        final: Tokens, frames (from the segment's beginning) and probabilities of ``text``.
+        segment: How many segments ended before; all of the above is of the running one.
         closed: Whether the input has ended; nothing changes any more.
     """
 
@@ -66,7 +68,24 @@ class Stream:
         self.right = torch.zeros(0, 0)  # (R / 4, D), encodings after the last step's chunk
         self.final = Hypothesis()
         self.text = self.provisional = ""
+        self.segment = 0
         self.closed = False
+        self._fresh_at = 0  # the output frame of the whole stream where the encoder began anew
+        self._segment_at = 0  # and where the segment began
+
+    @property
+    def segment_start(self) -> float:
+        """Seconds from the beginning of the audio to that of the running segment."""
+        return self._segment_at * OUTPUT_FRAME_SECONDS
+
+    @property
+    def segment_frames(self) -> int:
+        """Output frames of the running segment so far."""
+        return self._fresh_at + self.processed // 2 - self._segment_at
+
+    def in_segment(self, frames: Sequence[int]) -> list[int]:
+        """Output frames as the search counts them, from the segment's beginning."""
+        return [frame + self._fresh_at - self._segment_at for frame in frames]
 
     def accept(self, samples: np.ndarray) -> None:
         """Takes in (N,) float32 samples that have been checked; see ``Recognizer.accept``."""
@@ -93,7 +112,7 @@ class Stream:
     def add(self, found: Hypothesis) -> None:
         """Puts the outcome of a step after what was final before; what was provisional is over."""
         self.final.tokens += found.tokens
-        self.final.frames += found.frames
+        self.final.frames += self.in_segment(found.frames)
         self.final.log_probs += found.log_probs
         self.provisional = ""
         if found.tokens:
@@ -103,6 +122,15 @@ class Stream:
         """Says which tokens may follow, for ``provisional``."""
         line = text_of_tokens([*self.final.tokens, *follows], self.pieces)
         self.provisional = line[len(self.text) :]
+
+    def begin_segment(self, reset: bool) -> None:
+        """What follows is a new segment; ``Endpoint`` says what ``reset`` does."""
+        self._segment_at += self.segment_frames
+        if reset:
+            self._fresh_at, self.processed = self._segment_at, 0
+            self.encoder_state = self.search_state = None
+        self.segment += 1
+        self.final, self.text, self.provisional = Hypothesis(), "", ""
 
     def finish(self) -> None:
         """Nothing follows: the result stays, everything else is given up."""

@@ -5,6 +5,8 @@ export class Call {
   constructor(context, rate, changed) {
     this.context = context;
     this.words = []; // {text, end, shown, final}: seconds in the audio, milliseconds of the clock
+    this._before = 0; // how many of them belong to segments that have ended
+    this._texts = []; // of every segment
     this.provisional = []; // {text, shown}
     this.started = null; // when the audio began, by the clock
     this.ended = false; // whether nothing will follow
@@ -49,12 +51,14 @@ export class Call {
     const message = JSON.parse(data);
     if (message.error) return this._fail(message.error);
     const now = performance.now();
-    for (const word of message.words.slice(this.words.length)) {
+    for (const word of message.words.slice(this.words.length - this._before)) {
       const before = this.provisional.shift();
       const shown = before && before.text === word.text ? before.shown : now;
-      this.words.push({ ...word, shown, final: now });
+      this.words.push({ ...word, end: message.start_time + word.end, shown, final: now });
     }
-    this.text = message.text;
+    if (message.is_final) this._before = this.words.length;
+    this._texts[message.segment] = message.text;
+    this.text = this._texts.join(" ");
     this.provisional = this._follow(message.provisional, now);
     this.ended = message.is_eof;
     this._changed(this);
