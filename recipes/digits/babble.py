@@ -121,7 +121,7 @@ def mix(
         noisy.supervisions = [
             fastcopy(s, id=f"{s.id}-babble", recording_id=noisy_id) for s in cut.supervisions
         ]
-        noisy.custom = {"snr": round(level, 2), "babble": names}
+        noisy.custom = {**(cut.custom or {}), "snr": round(level, 2), "babble": names}
         yield noisy
 
 

@@ -79,6 +79,7 @@ def test_babble_repeats_the_test_strings_over_other_speakers(data: Path) -> None
         assert original.supervisions[0].speaker not in cut.custom["babble"]
         assert 2 <= len(cut.custom["babble"]) <= 3
         assert 5 <= cut.custom["snr"] <= 15
+        assert len(cut.custom["takes"]) == len(cut.supervisions[0].text.split())
 
 
 def test_the_token_set_writes_every_transcript(data: Path) -> None:
