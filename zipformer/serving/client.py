@@ -163,7 +163,7 @@ async def _send(
 async def _receive(socket: ClientConnection, call: Call) -> None:
     try:
         while (message := await socket.recv()) != END_OF_WORDS:
-            answer = _read_answer(message)
+            answer = read_answer(message)
             call.messages.append(answer)
             if answer.get("is_eof"):
                 call.finished = time.perf_counter()
@@ -173,7 +173,8 @@ async def _receive(socket: ClientConnection, call: Call) -> None:
     call.finished = call.finished or time.perf_counter()
 
 
-def _read_answer(message: str | bytes) -> dict[str, Any]:
+def read_answer(message: str | bytes) -> dict[str, Any]:
+    """An answer of the server; ``CallFailed`` if it is none, or a refusal."""
     try:
         answer = json.loads(message)
     except ValueError:

@@ -36,6 +36,7 @@ GOING_AWAY = 1001  # close codes of RFC 6455
 UNSUPPORTED = 1003
 INVALID = 1007
 POLICY = 1008
+TOO_LONG = 1009
 INTERNAL = 1011
 TRY_LATER = 1013
 LONGEST_REASON = 123  # bytes that a close frame has room for

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
+from zipformer.serving.connection import LARGEST_MESSAGE, Connection
 from zipformer.serving.kept_audio import AudioKeeper
 from zipformer.serving.messages import (
     END_OF_AUDIO,
@@ -49,7 +50,6 @@ logger = logging.getLogger(__name__)
 _sockets_logger = logging.getLogger(f"{__name__}.sockets")
 _sockets_logger.setLevel(logging.CRITICAL)  # else every port scanner fills the log
 
-LARGEST_MESSAGE = 2**22  # bytes: 65 s at 16 kHz
 MESSAGES_READ_AHEAD = 4
 
 
@@ -142,6 +142,7 @@ class Server:
                 host,
                 port,
                 process_request=self._admit,
+                create_connection=Connection,
                 compression=None,  # noise does not compress
                 max_size=LARGEST_MESSAGE,
                 max_queue=MESSAGES_READ_AHEAD,
