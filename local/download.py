@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from local.lib.disk_space import check_space, is_disk_full
 from local.lib.errors import one_line_errors
-from local.lib.progress import Progress
 from local.lib.unpack import is_unpacked, unpack
+from zipformer.progress import Progress
 
 BLOCK = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte

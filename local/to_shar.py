@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from local.lib.disk_space import is_disk_full
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import parse_cut, read_lines
-from local.lib.progress import shown
 from zipformer.data.manifests import UNREADABLE, source_of
 from zipformer.files import replacing_folder
+from zipformer.progress import shown
 
 SHARD = 1000  # cuts
 

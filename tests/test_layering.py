@@ -43,6 +43,7 @@ FLOORS = [
     "zipformer.masks",
     "zipformer.waits",
     "zipformer.context",
+    "zipformer.progress",
     "zipformer.files",
 ]
 OPTIONAL = ["k2", "torchaudio", "matplotlib", "triton", "onnx", "onnxruntime", "sherpa_onnx"]

@@ -15,9 +15,9 @@ import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
-from local.lib.progress import shown
 from local.lib.skipped import Skipped, Unusable
 from zipformer.data.features import MIN_SAMPLES
+from zipformer.progress import shown
 
 SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several
 BLOCK = 1 << 20  # samples decoded at a time

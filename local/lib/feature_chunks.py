@@ -24,12 +24,12 @@ from lhotse.utils import fastcopy
 
 from local.lib.disk_space import check_space
 from local.lib.manifest_lines import line_of, new_manifest, order, parse_cut, read_lines
-from local.lib.progress import Progress
 from local.lib.skipped import Skipped, Unusable, read_skipped, skipped_beside, write_skipped
 from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.features import MIN_SAMPLES, make_extractor
 from zipformer.data.manifests import source_of
 from zipformer.files import write_text
+from zipformer.progress import Progress
 
 CHUNK = 500  # cuts
 BYTES_PER_SECOND = {"numpy_files": 32_100, "lilcom_chunky": 9_300}  # of audio, 80 features

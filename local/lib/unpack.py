@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from local.lib.disk_space import check_space
-from local.lib.progress import Progress
 from zipformer.files import replacing, write_text
+from zipformer.progress import Progress
 
 
 def is_unpacked(folder: Path, md5: str) -> bool:

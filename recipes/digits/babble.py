@@ -26,6 +26,7 @@ from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import write_items
 from zipformer.data.audio import cut_samples
 from zipformer.data.manifests import check_manifest
+from zipformer.progress import shown
 
 NOISE_RMS = 0.05  # level of babble that is stored alone
 
@@ -105,7 +106,7 @@ def mix(
 ) -> Iterator[MonoCut]:
     """Yields a copy of every cut over babble of other speakers; what is drawn depends on its id."""
     audio_dir.mkdir(parents=True, exist_ok=True)
-    for cut in cuts:
+    for cut in shown(cuts, "strings over babble", 0, "strings"):
         rng = _random(seed, cut.id)
         samples = cut_samples(cut, cut.sampling_rate)
         count = int(rng.integers(speakers[0], speakers[1] + 1))
@@ -137,7 +138,7 @@ def noise(
 ) -> Iterator[MonoCut]:
     """Yields ``count`` cuts of babble without supervisions."""
     audio_dir.mkdir(parents=True, exist_ok=True)
-    for index in range(count):
+    for index in shown(range(count), prefix, count, "cuts of babble"):
         cut_id = f"{prefix}-{index:04d}"
         rng = _random(seed, cut_id)
         several = int(rng.integers(speakers[0], speakers[1] + 1))

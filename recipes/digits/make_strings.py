@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import write_items
 from recipes.digits.segments import Segment, load_word, read_table, scan_folder
+from zipformer.progress import shown
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def build_strings(
         for name in speakers
     }
     out_dir.mkdir(parents=True, exist_ok=True)
-    for index in range(count):
+    for index in shown(range(count), prefix, count, "strings"):
         speaker = speakers[index % len(speakers)]
         length = int(rng.integers(int(style.words[0]), int(style.words[1]) + 1))
         dealt = [next(decks[speaker]) for _ in range(length)]

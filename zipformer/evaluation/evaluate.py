@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import re
 import time
@@ -22,6 +23,7 @@ from zipformer.data.manifests import open_cuts, text_of
 from zipformer.evaluation.live import decode_live
 from zipformer.evaluation.results import LIVE, Mode, Result, is_streamable, write_result
 from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
+from zipformer.progress import Progress
 from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.protocol import Hypothesis, Searcher
 from zipformer.streaming import Recognizer
@@ -51,8 +53,9 @@ def decode_batches(
     context: Context,
     right_mode: Mode = "windowed",
     search: Search | None = None,
+    progress: Progress | None = None,
 ) -> Decoded:
-    """Decodes batches one after another.
+    """Decodes batches one after another; ``progress`` counts utterances.
 
     Raises:
         MemoryError: If a batch does not fit into the memory of the device, saying what to lower.
@@ -74,6 +77,8 @@ def decode_batches(
         for cut_id, text, hypothesis in zip(batch.cut_ids, batch.texts, hypotheses, strict=True):
             heard = loaded.tokenizer.decode(hypothesis.tokens)
             decoded.utterances.append(Utterance.of_texts(cut_id, text, heard))
+        if progress is not None:
+            progress.add(len(batch.cut_ids))
     return decoded
 
 
@@ -84,6 +89,7 @@ def decode_streams(
     search: Search | None = None,
     limit: int = 0,
     padded: bool = False,
+    progress: Progress | None = None,
 ) -> Decoded:
     """Lets live streams hear the audio of a manifest; arguments as in ``evaluate``."""
     recognizer = Recognizer.of(loaded, context, search)
@@ -94,6 +100,8 @@ def decode_streams(
         decoded.audio_seconds += heard.cut.duration
         utterance = Utterance.of_texts(heard.cut.id, text_of(heard.cut), heard.result.text)
         decoded.utterances.append(utterance)
+        if progress is not None:
+            progress.add(1)
     return decoded
 
 
@@ -135,18 +143,31 @@ def evaluate(
         raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
     loaded.check_context(context, live=right_mode in LIVE)
     search = search or greedy_of(loaded.model)
-    if right_mode in LIVE:
-        padded = right_mode == "padded"
-        decoded = decode_streams(loaded, Path(cuts_path), context, search, limit, padded)
-    else:
-        batches = eval_batches(
-            Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
-        )
-        decoded = decode_batches(loaded, batches, context, right_mode, search)
+    title, total = f"[{set_name}, {context}, {right_mode}]", _count_cuts(Path(cuts_path), limit)
+    with Progress(title, total, "utterances") as progress:
+        if right_mode in LIVE:
+            padded = right_mode == "padded"
+            decoded = decode_streams(
+                loaded, Path(cuts_path), context, search, limit, padded, progress
+            )
+        else:
+            batches = eval_batches(
+                Path(cuts_path), loaded.tokenizer, loaded.config.data, max_duration, limit
+            )
+            decoded = decode_batches(loaded, batches, context, right_mode, search, progress)
     result = summarize(loaded, decoded, set_name, context, right_mode, search, chosen)
     folder = write_result(decode_dir or loaded.path.parent / "decode", result, decoded.utterances)
     logger.info("[%s, %s, %s] WER %s, in %s", set_name, context, right_mode, result.errors, folder)
     return result
+
+
+def _count_cuts(manifest: Path, limit: int) -> int:
+    """How many cuts will be decoded, as far as that is known without reading them."""
+    if manifest.is_dir():  # shards
+        return limit
+    with gzip.open(manifest) if manifest.suffix == ".gz" else manifest.open("rb") as lines:
+        count = sum(1 for _ in lines)
+    return min(count, limit) if limit else count
 
 
 def summarize(

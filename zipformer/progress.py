@@ -7,30 +7,38 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 T = TypeVar("T")
 
-SECONDS_BETWEEN_LINES = 60.0
+SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress:
-    """Counts up to ``total`` and shows it on stderr.
+    """Counts up to ``total`` and shows it on stderr, with the time that is left.
+
+    A step that is over before the first line says nothing.
 
     Args:
         title: What is being done.
-        total: When it is finished.
+        total: When it is finished; 0 if nobody knows.
         unit: What is counted.
     """
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.count = 0
-        self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(
-                total=total, desc=title, unit=unit, unit_scale=True, dynamic_ncols=True
+                total=total or None,
+                desc=title,
+                unit=unit,
+                unit_scale=True,
+                dynamic_ncols=True,
+                leave=False,
+                delay=1.0,
             )
 
     def __enter__(self) -> Progress:
@@ -45,14 +53,20 @@ class Progress:
         self.count += count
         if self._bar is not None:
             self._bar.update(count)
-        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            share = 100 * self.count / max(self.total, 1)
-            print(
-                f"{self.title}: {self.count} of {self.total} {self.unit} ({share:.0f} %)",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{self.title}: {self._so_far()}", file=sys.stderr, flush=True)
+
+    def _so_far(self) -> str:
+        if not self.total:
+            return f"{self.count} {self.unit}"
+        spent = self._last_line - self._began
+        left = round(spent * max(0, self.total - self.count) / max(1, self.count))
+        share = 100 * self.count / self.total
+        return (
+            f"{self.count} of {self.total} {self.unit} ({share:.0f} %), "
+            f"{left // 60}:{left % 60:02d} min left"
+        )
 
 
 def shown(items: Iterable[T], title: str, total: int, unit: str) -> Iterator[T]:
