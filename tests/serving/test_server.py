@@ -179,6 +179,15 @@ async def test_an_idle_client_is_closed_but_not_one_that_waits_for_its_words(
             await client.send(sound(0.1).tobytes())
             code, reason, error = await how_it_ended(client)
         assert (code, reason) == (1008, "no message for 0.6 s") and error == reason
+        async with open_client(server) as client:  # what it has said before is not lost
+            await client.send(sound(2.0).tobytes())
+            answers = []
+            with suppress(ConnectionClosed):
+                while True:
+                    answers.append(await client.recv())
+            said, done, error = answers[-3:]
+        assert json.loads(said)["is_eof"] and done == "Done!" and "no message" in error
+        assert json.loads(said)["text"] == alone(recognizer, sound(2.0))
         slow = call(server, sound(2.0), (1600,), pause=0.05)  # longer than the limit in all
         assert (await slow)[-1]["text"] == alone(recognizer, sound(2.0))
         await until(lambda: server.worker.open_streams == 0)

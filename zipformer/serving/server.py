@@ -253,24 +253,26 @@ class Server:
             await asyncio.gather(listening, telling, return_exceptions=True)
 
     async def _listen(self, socket: ServerConnection, session: Session, incoming: Incoming) -> None:
-        """Queues audio until ``Done``; then nothing but a farewell may come."""
+        """Queues audio until ``Done``, or silence; then nothing but a farewell may come."""
+        idle = ""
         while not session.ended:
             await session.room.wait()
             try:
                 async with asyncio.timeout(self.limits.idle_timeout):
                     message = await socket.recv()
             except TimeoutError:
-                reason = f"no message for {self.limits.idle_timeout:g} s"
-                raise Refused(POLICY, reason) from None
+                idle = f"no message for {self.limits.idle_timeout:g} s"
+                message = END_OF_AUDIO  # what it has said is not lost
             if isinstance(message, bytes):
                 self.worker.accept(session, incoming.read(message))
             else:
                 check_text(message)
                 self.worker.accept(session, incoming.rest())
                 self.worker.end(session)
-        await socket.recv()
+        if not idle:
+            await socket.recv()
         await session.said.wait()
-        raise Refused(POLICY, f"nothing may follow {END_OF_AUDIO}; it was not heard")
+        raise Refused(POLICY, idle or f"nothing may follow {END_OF_AUDIO}; it was not heard")
 
     async def _tell(self, socket: ServerConnection, session: Session) -> None:
         last = False
