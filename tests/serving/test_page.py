@@ -14,6 +14,7 @@ from lhotse import CutSet
 from trained_digits import CHECKPOINT, trained
 
 from zipformer import Context
+from zipformer.context import FRONTEND_LOOKAHEAD
 from zipformer.data.audio import read_audio
 from zipformer.evaluation.live import decode_live
 from zipformer.evaluation.transcribe import Transcriber
@@ -90,6 +91,11 @@ def decoded(path: Path) -> dict[str, str]:
     return words | {"full": text_of(whole.words(read_audio(path)))}
 
 
+def seconds(text: str) -> float:
+    """The number of a text as in "1.25 s"."""
+    return float(text.split()[0])
+
+
 def permit(tab: Tab, setting: str) -> None:
     tab("Browser.setPermission", permission={"name": "microphone"}, setting=setting)
 
@@ -151,6 +157,7 @@ def test_what_came_from_the_microphone_is_what_the_columns_show(
     tab.wait(f"{first} >= {len(SHOWN.files[1].text.split())}")
     tab.value("document.getElementById('stop').click()")
     found = heard(tab)
+    spoken = seconds(str(tab.value(STATUS)))
     files = {path.stem.split("-", 3)[-1]: path for path in set(kept.iterdir()) - before}
     assert sorted(files) == ["32-256-0", "32-256-256", "32-256-64", "full"]
     for context in CONTEXTS:
@@ -160,8 +167,18 @@ def test_what_came_from_the_microphone_is_what_the_columns_show(
         f"{COLUMNS}.map(c => Number(c.querySelector('small').textContent.split(' ')[0]))"
     )
     assert delays[0] < delays[1] < delays[2] <= delays[3], "of the first word"
-    rows = tab.value("document.querySelectorAll('#table tbody tr').length")
-    assert rows == sum(len(words.split()) for words in found.values())
+    rows = tab.value(
+        "[...document.querySelectorAll('#table tbody tr')]"
+        ".map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    assert len(rows) == sum(len(words.split()) for words in found.values())
+    columns = dict(zip(tab.value(f"{COLUMNS}.map(c => c.ariaLabel)"), CONTEXTS, strict=True))
+    for column, _, end, _, final, *_ in rows:
+        context = columns[column]
+        if not context.is_full:  # no word is final before all that its step needs was spoken
+            step = int((seconds(end) - 0.04) / (0.01 * context.chunk) + 1e-6) + 1
+            needed = 0.01 * (step * context.chunk + context.right + FRONTEND_LOOKAHEAD)
+            assert seconds(final) >= min(needed, spoken) - 0.01, (column, end, final)
     assert tab.complaints == []
 
 

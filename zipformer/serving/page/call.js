@@ -24,8 +24,9 @@ export class Call {
   // Resolves when the last word is there, rejects with the reason if it will not come.
   get done() { return this._done; }
 
-  send(samples) {
-    this.started ??= performance.now();
+  // samples: the next ones, so many seconds of them, of which the last has just been spoken.
+  send(samples, seconds) {
+    this.started ??= performance.now() - 1000 * seconds;
     this._put(samples);
   }
 

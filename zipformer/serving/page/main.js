@@ -112,8 +112,9 @@ function open(rate) {
 }
 
 function take(piece, rate) {
-  heard += piece.length / rate;
-  for (const { call } of columns) call.send(piece);
+  const seconds = piece.length / rate;
+  heard += seconds;
+  for (const { call } of columns) call.send(piece, seconds);
 }
 
 async function end(mine) {
