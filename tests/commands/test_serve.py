@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,9 +40,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served(run: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def served(run: Path, *options: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a server, and its process; what it says first is checked."""
-    command = [sys.executable, SCRIPTS / "serve.py", run, "--port", 0, "--right", 64]
+    command = [sys.executable, SCRIPTS / "serve.py", run, "--port", 0, "--right", 64, *options]
     server = subprocess.Popen(
         [str(c) for c in command], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
     )
@@ -50,12 +52,20 @@ def served(run: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         assert "chunk 32 (320 ms), left 128 (1280 ms), right 64" in server.stdout.readline()
         assert server.stdout.readline().startswith("page: http://127.0.0.1:")
         line = server.stdout.readline()
+        if "--processes" in options:
+            assert line == "2 processes, threads in each: 1\n"
+            line = server.stdout.readline()
         assert line.startswith("listening on ws://127.0.0.1:")
         yield line.split()[-1], server
     finally:
         server.kill()
         server.wait()
         server.stdout.close()
+
+
+def read_health(uri: str) -> dict[str, int]:
+    with urllib.request.urlopen(f"{uri.replace('ws', 'http', 1)}/health", timeout=30) as answer:
+        return json.load(answer)
 
 
 def ends_in_order(server: subprocess.Popen[str], number: signal.Signals) -> bool:
@@ -79,6 +89,22 @@ def test_a_server_hears_a_load_test_and_ends_at_a_signal(
     assert [level["concurrency"] for level in levels] == [1, 4]
     assert all(level["words_lost"] == level["failed"] == 0 for level in levels)
     assert (tmp_path / "loadtest.svg").exists() and (tmp_path / "loadtest.csv").exists()
+
+
+def test_two_processes_serve_at_one_address(call: Caller, run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    options = ("--processes", 2, "--threads", 1, "--keep-audio", kept)
+    with served(run, *options) as (uri, server):
+        options = ("--audio", run / "clips.jsonl.gz", "--concurrency", 4, "--calls", 8)
+        done = call("loadtest", uri, *options, "--pace", "fast", cwd=tmp_path)
+        deadline = time.monotonic() + 30
+        while read_health(uri)["streams"]:  # what the other process has is known a little later
+            assert time.monotonic() < deadline
+        assert read_health(uri)["steps"] > 0
+        assert ends_in_order(server, signal.SIGINT)
+    assert done.status == 0, done.stderr
+    assert "4 at once: 0 words lost, 0 of 8 calls failed" in done.stderr
+    assert len(list(kept.iterdir())) == 3 + 8  # the three clips alone, and the calls
 
 
 def test_weights_of_8_bits_say_what_they_cost() -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import ssl
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -18,13 +19,15 @@ import pytest
 from serving.fake_server import bounded
 from tiny_run import CTC_ATTENTION, tiny_run
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from zipformer import Context
 from zipformer.checkpoint.loading import LoadedModel
 from zipformer.search import Search
 from zipformer.serving.client import CallFailed, transcribe
+from zipformer.serving.limits import Limits
 from zipformer.serving.offer import Offer
-from zipformer.serving.server import Limits, Server
+from zipformer.serving.server import Server
 from zipformer.streaming import Recognizer
 
 CONTEXTS = [Context(32, 128), Context(32, 128, 64), Context(64, 128, 64)]
@@ -53,6 +56,33 @@ async def running(loaded: LoadedModel, tls: ssl.SSLContext | None = None) -> Asy
         yield server
     finally:
         await server.stop()
+
+
+@bounded
+async def test_who_waits_for_a_context_counts_and_is_told_when_the_server_stops(
+    loaded: LoadedModel,
+) -> None:
+    ready = threading.Event()
+
+    def make(context: Context) -> Recognizer:
+        if context != CONTEXTS[0]:
+            ready.wait()
+        return Recognizer.of(loaded, context)
+
+    server = await Server(Offer(CONTEXTS, make), Limits(max_connections=1)).start(port=0)
+    try:
+        async with connect(f"{server.uri}/?right=64", proxy=None, close_timeout=5) as waiting:
+            with pytest.raises(InvalidStatus, match="503"):
+                async with connect(server.uri, proxy=None):
+                    pass
+            stopping = asyncio.create_task(server.stop())
+            assert json.loads(await waiting.recv()) == {"error": "the server is stopping"}
+            with pytest.raises(ConnectionClosed) as closed:
+                await waiting.recv()
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
+    finally:
+        ready.set()
+    await stopping
 
 
 async def fetch(uri: str) -> tuple[int, str]:

@@ -19,11 +19,12 @@ from zipformer.data.audio import read_audio
 from zipformer.evaluation.live import decode_live
 from zipformer.evaluation.transcribe import Transcriber
 from zipformer.search.words import text_of
+from zipformer.serving.limits import Limits
 from zipformer.serving.offer import Offer
 from zipformer.serving.pages import Pages
 from zipformer.serving.recordings import Recording, Recordings
 from zipformer.serving.running import serving
-from zipformer.serving.server import Limits, Server
+from zipformer.serving.server import Server
 from zipformer.streaming import Recognizer, WholeRecognizer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
@@ -24,9 +26,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from zipformer import Context
+from zipformer.serving.limits import Limits
 from zipformer.serving.offer import Offer
 from zipformer.serving.running import serving
-from zipformer.serving.server import Limits, Server
+from zipformer.serving.server import Server
 from zipformer.streaming import Recognizer, Stream
 
 CONTEXT = Context(32, 128, 64)
@@ -372,6 +375,40 @@ async def test_a_thousand_bad_clients_leave_nothing_behind(recognizer: Recognize
         gc.collect()
         assert count(Stream) == streams
         assert not server._clients and not server.worker._pending
+
+
+@bounded
+async def test_five_hundred_visitors_leave_no_memory_and_no_open_files(
+    recognizer: Recognizer,
+) -> None:
+    async def visit(server: Server, number: int) -> None:
+        async with open_client(server) as client:
+            await client.send(sound(0.5).tobytes())
+            if number % 2:
+                await client.send("Done")
+                await answers(client)
+            else:
+                client.transport.abort()
+
+    async def visits(server: Server, number: int) -> tuple[int, int]:
+        """Bytes and open files after so many."""
+        for start in range(0, number, 10):
+            await asyncio.gather(*(visit(server, i) for i in range(start, start + 10)))
+        await until(lambda: not server._clients and server.worker.open_streams == 0)
+        await asyncio.sleep(0.2)  # the sockets' own tasks have ended
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0], len(os.listdir("/proc/self/fd"))
+
+    async with running(recognizer) as server:
+        tracemalloc.start()
+        try:
+            memory, files = await visits(server, 100)
+            later, open_later = await visits(server, 500)
+        finally:
+            tracemalloc.stop()
+    assert open_later == files
+    # Python keeps some small objects for later; a message or a stream that is kept is far larger.
+    assert (later - memory) / 500 < 500, "bytes that a visitor leaves behind"
 
 
 def count(kind: type) -> int:

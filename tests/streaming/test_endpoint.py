@@ -10,6 +10,7 @@ from trained_digits import read_strings, trained
 
 from zipformer import Context
 from zipformer.data.audio import cut_samples
+from zipformer.export import OnnxSteps
 from zipformer.search import Search
 from zipformer.streaming import Endpoint, Recognizer, StreamResult
 
@@ -23,11 +24,11 @@ def sounds(digit_strings: Path) -> list[np.ndarray]:
 
 
 def segments(
-    recognizer: Recognizer, samples: np.ndarray, endpoint: Endpoint
+    recognizer: Recognizer, samples: np.ndarray, endpoint: Endpoint, piece_samples: int = 1600
 ) -> list[tuple[float, StreamResult]]:
     """Where each segment begins, and what is heard in it."""
     stream, found = recognizer.open(), []
-    for piece in np.array_split(samples, len(samples) // 1600):
+    for piece in np.array_split(samples, len(samples) // piece_samples):
         stream.push(piece)
         if endpoint.is_due(recognizer, stream):
             start = stream.segment_start
@@ -48,6 +49,22 @@ def test_segments_that_begin_anew_have_the_words_of_their_pieces(
         stream = recognizer.open()
         stream.push(piece)
         assert result.text == stream.close().text
+
+
+@pytest.mark.slow
+def test_an_hour_with_pauses_has_the_words_of_its_pieces(sounds: list[np.ndarray]) -> None:
+    recognizer = Recognizer.of(trained(), Context(128, 256, 64), prepare=OnnxSteps(1))
+    whole = np.concatenate([part for sound in sounds for part in (sound, PAUSE)])
+    hour = np.tile(whole, -(-3600 * 16000 // len(whole)))
+    found = segments(recognizer, hour, Endpoint(silence=1.2, reset=True), 8000)
+    assert len([1 for _, result in found if result.text]) == len(hour) // len(whole) * len(sounds)
+    cuts = [round(16000 * start) for start, _ in found[1:]]
+    streams = [recognizer.open() for _ in found]
+    for stream, piece in zip(streams, np.split(hour, cuts), strict=True):
+        stream.accept(piece)
+    heard = recognizer.close(streams)
+    assert [one.text for one in heard] == [result.text for _, result in found]
+    assert found[-1][0] > 3590
 
 
 @pytest.mark.parametrize("search", [Search("greedy"), Search("modified_beam_search", 4)], ids=str)

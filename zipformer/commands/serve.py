@@ -14,7 +14,8 @@ import ssl
 import sys
 import webbrowser
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,18 +24,25 @@ from zipformer.checkpoint.loading import LoadedModel
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.eight_bits import word_error_line
+from zipformer.commands.errors import one_line_errors, show_warnings
 from zipformer.commands.fast_steps import fast_recognizer
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
 from zipformer.context import Context, parse_contexts
+from zipformer.serving.board import Board
+from zipformer.serving.dealt_socket import DealtSocket, Seat
+from zipformer.serving.front import serve_in_processes
+from zipformer.serving.limits import Limits
 from zipformer.serving.offer import FULL, SIZES, Offer
 from zipformer.serving.pages import Pages
 from zipformer.serving.recordings import Recordings
 from zipformer.serving.running import serve_until_signal
-from zipformer.serving.server import Limits, Server
+from zipformer.serving.server import Server
 from zipformer.streaming import Endpoint, Recognizer
+from zipformer.training.launch import usable_cores
 
 OFFERED = "32/256/0 32/256/64 64/256/128"
+PAGE = "page: "
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -59,25 +67,15 @@ def add_arguments(parser: VerbParser) -> None:
         "--max-waiting-seconds", type=float, default=limits.max_waiting_seconds, help="of a client"
     )
     parser.add_argument("--idle-timeout", type=float, default=limits.idle_timeout, help="seconds")
-    parser.add_argument(
-        "--endpoint-silence",
-        type=float,
-        metavar="S",
-        help="end a segment when nothing was said for so many seconds (default: never)",
-    )
-    parser.add_argument(
-        "--endpoint-longest",
-        type=float,
-        metavar="S",
-        help="end a segment that is so many seconds long, in a word even (default: never)",
-    )
-    parser.add_argument(
-        "--endpoint-reset",
-        action="store_true",
-        help="begin a segment as if nothing had been heard before; else the words are the same as "
-        "without segments",
-    )
+    _add_endpoint_options(parser)
     parser.add_argument("--no-provisional", action="store_true", help="only what is final")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="that share the clients, each with the model in memory (default: 1; for many clients, "
+        "one a core)",
+    )
     parser.add_argument("--threads", type=int, help="of a step (default: one a core)")
     parser.add_argument(
         "--int8",
@@ -99,14 +97,64 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--tls-key", type=Path, help="its key, if that is in another file")
 
 
+def _add_endpoint_options(parser: VerbParser) -> None:
+    """When segments of endless streams end."""
+    parser.add_argument(
+        "--endpoint-silence",
+        type=float,
+        metavar="S",
+        help="end a segment when nothing was said for so many seconds (default: never)",
+    )
+    parser.add_argument(
+        "--endpoint-longest",
+        type=float,
+        metavar="S",
+        help="end a segment that is so many seconds long, in a word even (default: never)",
+    )
+    parser.add_argument(
+        "--endpoint-reset",
+        action="store_true",
+        help="begin a segment as if nothing had been heard before; else the words are the same as "
+        "without segments",
+    )
+
+
 def run(args: Namespace) -> None:
     """Serves until a signal."""
+
+    def started(text: str) -> None:
+        print(text, flush=True)
+        if args.open:
+            _open_browser(text)
+
+    if args.processes < 1:
+        raise ValueError(f"--processes {args.processes}: at least one has to serve")
+    if args.processes == 1:
+        server, describe = _server(args, Board())
+        serve_until_signal(server, args.host, args.port, lambda uri: started(describe(uri)))
+    else:
+        args.threads = args.threads or max(1, usable_cores() // args.processes)
+        work = partial(_serve_dealt, args)
+        serve_in_processes(args.processes, work, args.host, args.port, started)
+
+
+def _serve_dealt(args: Namespace, seat: Seat) -> None:
+    """One of several processes."""
+    show_warnings()
+    with one_line_errors():
+        server, describe = _server(args, seat.board)
+        dealt = DealtSocket(seat)
+        serve_until_signal(server, "", 0, lambda uri: dealt.tell(describe(uri)), dealt)
+
+
+def _server(args: Namespace, board: Board) -> tuple[Server, Callable[[str], str]]:
+    """A server as it is asked for, and what to say of it at its address."""
     limits = Limits(
         max_connections=args.max_connections,
         max_batch=args.max_batch,
         max_waiting_seconds=args.max_waiting_seconds,
         idle_timeout=args.idle_timeout,
-    )
+    ).share(args.processes, board.row)
     tls = _tls(args.tls_cert, args.tls_key)
     loaded = options.load(args)
     contexts = _contexts(args, loaded)
@@ -120,7 +168,7 @@ def run(args: Namespace) -> None:
     folder = loaded.path.resolve().parent
     recordings = Recordings.of(args.recordings or folder / "recordings")
     offer = Offer(contexts, make, not args.no_provisional)
-    if args.int8 and contexts[0].streams:
+    if args.int8 and contexts[0].streams and board.row == 0:
         first = offer.recognizer(offer.default)
         assert first is not None, "an offer has made it"
         print(word_error_line(Recognizer.of(loaded, contexts[0], search), first, recordings))
@@ -131,25 +179,26 @@ def run(args: Namespace) -> None:
         Pages(f"{loaded.label} of {folder.name}", recordings),
         args.keep_audio,
         Endpoint(args.endpoint_silence, args.endpoint_longest, args.endpoint_reset),
+        board,
     )
 
-    def started(uri: str) -> None:
-        print(f"{loaded.label} of {folder}")
+    def describe(uri: str) -> str:
+        lines = [f"{loaded.label} of {folder}"]
         for context in contexts:
             choice = "" if context == contexts[0] else _query(context, contexts)
             latency = "words at the end" if context.is_full else f"latency {context.latency_ms} ms"
-            print(f"  {uri}/{choice}: {context.describe()}, {latency}")
-        page = uri.replace("ws", "http", 1)
-        print(f"page: {page}")
-        print(f"listening on {uri}", flush=True)
-        if args.open:
-            _open_browser(page)
+            lines.append(f"  {uri}/{choice}: {context.describe()}, {latency}")
+        lines.append(f"{PAGE}{uri.replace('ws', 'http', 1)}")
+        if args.processes > 1:
+            lines.append(f"{args.processes} processes, threads in each: {args.threads}")
+        return "\n".join([*lines, f"listening on {uri}"])
 
-    serve_until_signal(server, args.host, args.port, started)
+    return server, describe
 
 
-def _open_browser(page: str) -> None:
-    """Opens a page where there is a screen; programs for terminals would stop the server."""
+def _open_browser(text: str) -> None:
+    """Opens the page where there is a screen; programs for terminals would stop the server."""
+    page = next(line for line in text.splitlines() if line.startswith(PAGE)).removeprefix(PAGE)
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if screen or sys.platform in ("darwin", "win32"):
         webbrowser.open(page)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -43,7 +44,20 @@ class AudioKeeper:
         if self.folder is None:
             yield None
             return
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{next(self._numbers):04d}-{context.slug}.wav"
-        path = self.folder / name
-        with soundfile.SoundFile(path, "w", self.sample_rate, 1, subtype="FLOAT") as file:
+        with (
+            _new_file(self.folder, next(self._numbers), context) as raw,
+            soundfile.SoundFile(
+                raw, "w", self.sample_rate, 1, format="WAV", subtype="FLOAT"
+            ) as file,
+        ):
             yield file.write
+
+
+def _new_file(folder: Path, number: int, context: Context) -> BinaryIO:
+    """A file with the first free name from a number on: other processes may count from one, too."""
+    while True:
+        moment = time.strftime("%Y%m%d-%H%M%S")
+        try:
+            return (folder / f"{moment}-{number:04d}-{context.slug}.wav").open("x+b")
+        except FileExistsError:
+            number += 1

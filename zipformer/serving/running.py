@@ -14,14 +14,22 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from zipformer.serving.dealt_socket import DealtSocket
+from zipformer.serving.limits import Limits
 from zipformer.serving.offer import Offer
 from zipformer.serving.pages import Pages
-from zipformer.serving.server import Limits, Server
+from zipformer.serving.server import Server
 from zipformer.streaming import Endpoint, Recognizer
+
+POSTED_EVERY = 0.1  # seconds
 
 
 def serve_until_signal(
-    server: Server, host: str, port: int, started: Callable[[str], None] = lambda uri: None
+    server: Server,
+    host: str,
+    port: int,
+    started: Callable[[str], None] = lambda uri: None,
+    dealt: DealtSocket | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM, from the main thread.
 
@@ -29,6 +37,7 @@ def serve_until_signal(
         server: Not started yet.
         host: Where to listen.
         port: 0 takes a free one.
+        dealt: To be used instead of them; it ends too when this hangs up.
         started: Called with the address when clients may connect.
 
     Raises:
@@ -37,13 +46,24 @@ def serve_until_signal(
 
     async def run() -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        await server.start(host, port)
+        await server.start(host, port, dealt)
+        if dealt:
+            dealt.hung_up = stopped.set
+        posting = asyncio.create_task(_post(server))
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
         started(server.uri)
         await server.run(stopped)
+        posting.cancel()
 
     asyncio.run(run())
+
+
+async def _post(server: Server) -> None:
+    """Keeps what other processes see of a server up to date."""
+    while True:
+        server.post()
+        await asyncio.sleep(POSTED_EVERY)
 
 
 @contextmanager
@@ -68,7 +88,7 @@ def serving(
         ValueError: If nobody can listen there.
     """
     offer = Offer.only(offer) if isinstance(offer, Recognizer) else offer
-    server = Server(offer, limits or Limits(), None, pages, keep_audio, endpoint)
+    server = Server(offer, limits, None, pages, keep_audio, endpoint)
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:

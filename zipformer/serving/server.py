@@ -13,14 +13,17 @@ import asyncio
 import logging
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
+from zipformer.serving.board import Board, Load
 from zipformer.serving.connection import LARGEST_MESSAGE, Connection
+from zipformer.serving.dealt_socket import DealtSocket
 from zipformer.serving.kept_audio import AudioKeeper
+from zipformer.serving.limits import Limits
+from zipformer.serving.listening import explain, uri_of
 from zipformer.serving.messages import (
     END_OF_AUDIO,
     END_OF_WORDS,
@@ -53,37 +56,6 @@ _sockets_logger.setLevel(logging.CRITICAL)  # else every port scanner fills the 
 MESSAGES_READ_AHEAD = 4
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What clients may ask for.
-
-    Args:
-        max_connections: Clients at a time; others are turned away.
-        max_batch: Streams in one step.
-        max_waiting_seconds: Audio of one client that may wait to be recognised; while more waits,
-            nothing is read from that client.
-        max_whole_seconds: Audio of a client at full context, which is heard in one piece.
-        idle_timeout: Seconds without a message, or without reading one, before a client is closed.
-        farewell_timeout: Seconds that a client may take to close when everything is said, and that
-            clients have to finish when the server stops.
-
-    Raises:
-        ValueError: If one of them is not positive.
-    """
-
-    max_connections: int = 1000
-    max_batch: int = 32
-    max_waiting_seconds: float = 30.0
-    max_whole_seconds: float = 60.0
-    idle_timeout: float = 60.0
-    farewell_timeout: float = 10.0
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-
-
 class Server:
     """Listens for clients from ``start`` to ``stop``.
 
@@ -94,18 +66,22 @@ class Server:
         pages: What browsers may fetch.
         keep_audio: Folder for what clients say; None keeps nothing.
         endpoint: When segments of a stream end; None = a stream is one segment.
+        board: Where it posts its load, and finds that of processes that serve with it.
     """
 
     def __init__(
         self,
         offer: Offer,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         pages: Pages | None = None,
         keep_audio: Path | None = None,
         endpoint: Endpoint | None = None,
+        board: Board | None = None,
     ) -> None:
-        self.offer, self.limits = offer, limits
+        self.offer = offer
+        self.limits = limits = limits or Limits()
+        self._board = board or Board()
         self._pages = pages or Pages()
         self._keeper = AudioKeeper(keep_audio, offer.sample_rate)
         self.uri = ""  # where clients connect to
@@ -113,34 +89,47 @@ class Server:
             limits.max_batch, limits.max_waiting_seconds, limits.max_whole_seconds, endpoint
         )
         self._tls = tls
-        self._clients: dict[ServerConnection, Session] = {}
+        self._clients: dict[ServerConnection, Session | None] = {}  # None: not prepared yet
         self._listener: SocketServer | None = None
         self._working: asyncio.Task[None] | None = None
 
     @property
     def health(self) -> Health:
-        """How it is at this moment."""
+        """How it is at this moment, with the processes that serve with it."""
         contexts = self.offer.contexts
+        self.post()
+        load = self._board.total()
         return Health(
-            streams=self.worker.open_streams,
-            steps=self.worker.steps,
-            lag=round(self.worker.lag, 3),
+            streams=load.streams,
+            steps=load.steps,
+            lag=round(load.lag, 3),
             contexts=tuple(map(str, contexts)),
             latency_ms=tuple(context.latency_ms for context in contexts),
             sample_rate=self.offer.sample_rate,
         )
 
-    async def start(self, host: str = "127.0.0.1", port: int = 6006) -> Self:
-        """Begins to listen; port 0 takes a free one.
+    def post(self) -> None:
+        """Writes its load on the board."""
+        worker = self.worker
+        self._board.post(Load(worker.open_streams, worker.steps, worker.lag))
+
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 6006, dealt: DealtSocket | None = None
+    ) -> Self:
+        """Begins to listen.
+
+        Args:
+            host, port: Where; port 0 takes a free one.
+            dealt: To be used instead of them.
 
         Raises:
             ValueError: If nobody can listen there.
         """
-        try:
+        where = {"sock": dealt} if dealt else {"host": host, "port": port}
+        with explain(host, port):
             self._listener = await serve(
                 self._serve,
-                host,
-                port,
+                **where,
                 process_request=self._admit,
                 create_connection=Connection,
                 compression=None,  # noise does not compress
@@ -151,10 +140,8 @@ class Server:
                 logger=_sockets_logger,
                 ssl=self._tls,
             )
-        except (OSError, OverflowError) as error:  # taken, forbidden, or no port at all
-            raise ValueError(f"cannot listen on {host}, port {port}: {error}") from error
-        host, port = next(iter(self._listener.sockets)).getsockname()[:2]
-        self.uri = f"{'wss' if self._tls else 'ws'}://{f'[{host}]' if ':' in host else host}:{port}"
+        address = next(iter(self._listener.sockets)).getsockname()
+        self.uri = uri_of(address[:2], self._tls is not None)
         self._working = asyncio.create_task(self.worker.run())
         return self
 
@@ -163,11 +150,15 @@ class Server:
         assert self._listener is not None and self._working is not None, "not started"
         self._listener.close(close_connections=False)
         leaving = Refused(GOING_AWAY, "the server is stopping")
-        for session in self._clients.values():
-            if not session.ended:
+        early = []
+        for socket, session in self._clients.items():
+            if session is None:
+                early.append(self._refuse(socket, leaving))
+            elif not session.ended:
                 session.fail(leaving)
         try:
             async with asyncio.timeout(self.limits.farewell_timeout):
+                await asyncio.gather(*early)
                 await self._listener.wait_closed()
         except TimeoutError:
             for socket in self._clients:
@@ -203,12 +194,10 @@ class Server:
         """One client, from its first message to its last one."""
         if len(self._clients) >= self.limits.max_connections:
             return await self._refuse(socket, Refused(TRY_LATER, self._full))
+        self._clients[socket] = session = None
         try:
             choice = self._choice(socket)
             session = self._clients[socket] = await self._open(choice)
-        except Refused as refused:
-            return await self._refuse(socket, refused)
-        try:
             with self._keeper.call(choice.context) as keep:
                 incoming = Incoming(choice.audio, self.offer.sample_rate, keep)
                 await self._converse(socket, session, incoming)
@@ -218,7 +207,8 @@ class Server:
             pass  # a client may leave when it likes
         finally:
             del self._clients[socket]
-            self.worker.drop(session)
+            if session:
+                self.worker.drop(session)
 
     def _choice(self, socket: ServerConnection) -> Choice:
         assert socket.request is not None, "the handshake is over"
