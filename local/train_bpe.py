@@ -16,7 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from local.lib.errors import one_line_errors
 from zipformer.data.manifests import open_cuts, text_of
 from zipformer.files import replacing
+from zipformer.progress import shown
 from zipformer.tokens import SPECIAL_TOKENS, UNK_ID, open_tokenizer
+
+MANY = 50_000  # texts, from which sentencepiece learns long, and without a word
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> tuple[bytes, int]:
@@ -32,9 +35,11 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> tuple[bytes, int]:
     Raises:
         ValueError: If there is no text, or the texts have more characters than tokens are wanted.
     """
-    lines = [text for text in texts if text.strip()]
+    lines = [text for text in shown(texts, "token set", 0, "texts read") if text.strip()]
     if not lines:
         raise ValueError("no text to train a token set on")
+    if len(lines) > MANY:
+        print(f"token set: of {len(lines)} texts, no news until it is there", file=sys.stderr)
     try:
         return _train(lines, vocab_size), vocab_size
     except RuntimeError as error:

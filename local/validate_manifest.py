@@ -22,6 +22,7 @@ from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.filters import TrainingFilter
 from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
 from zipformer.files import write_text
+from zipformer.progress import shown
 from zipformer.tokens import Tokenizer, open_tokenizer
 
 SHOWN = 20  # problems that are printed
@@ -85,7 +86,7 @@ def validate(
     summary = Summary(path.name.removesuffix(".gz").removesuffix(".jsonl"))
     keep = TrainingFilter(config, tokenizer)
     seen: set[str] = set()
-    for cut in open_cuts(path):
+    for cut in shown(open_cuts(path), f"{summary.name}: check", 0, "cuts"):
         summary.count(cut)
         if cut.id in seen:
             summary.errors.append(f"cut {cut.id} occurs more than once")

@@ -77,6 +77,7 @@ def leave(client: socket.socket) -> None:
     client.close()
 
 
+@pytest.mark.slow
 def test_a_connection_goes_to_the_process_that_has_the_fewest() -> None:
     def act(port: int) -> None:
         clients = [connect(port) for _ in range(4)]
@@ -92,6 +93,7 @@ def test_a_connection_goes_to_the_process_that_has_the_fewest() -> None:
     with_clients(act)
 
 
+@pytest.mark.slow
 def test_if_one_dies_all_end() -> None:
     def act(port: int) -> None:
         for _ in range(50):  # clients that leave at once are forgotten, if not at once
@@ -108,6 +110,7 @@ def test_if_one_dies_all_end() -> None:
         with_clients(act, stop=False)
 
 
+@pytest.mark.slow
 def test_nothing_is_announced_if_the_first_cannot_start() -> None:
     work = partial(fail, "no such model")
     with pytest.raises(SystemExit) as ended:

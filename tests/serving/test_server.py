@@ -377,6 +377,7 @@ async def test_a_thousand_bad_clients_leave_nothing_behind(recognizer: Recognize
         assert not server._clients and not server.worker._pending
 
 
+@pytest.mark.slow
 @bounded
 async def test_five_hundred_visitors_leave_no_memory_and_no_open_files(
     recognizer: Recognizer,

@@ -51,7 +51,7 @@ def test_segments_that_begin_anew_have_the_words_of_their_pieces(
         assert result.text == stream.close().text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_hour_with_pauses_has_the_words_of_its_pieces(sounds: list[np.ndarray]) -> None:
     recognizer = Recognizer.of(trained(), Context(128, 256, 64), prepare=OnnxSteps(1))
     whole = np.concatenate([part for sound in sounds for part in (sound, PAUSE)])
