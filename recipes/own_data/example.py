@@ -1,6 +1,6 @@
 """Recordings to try the recipe with, if you have none: digits, said across a room.
 
-python recipes/own_data/example.py --out my_recordings
+python recipes/own_data/example.py --out data/my_recordings
 
 A folder with a FLAC file for each utterance and the table ``corpus.tsv``. The voices and words are
 those of recipes/digits; the room is new to every model that was trained there: an echo that dies

@@ -69,9 +69,14 @@ async def test_who_waits_for_a_context_counts_and_is_told_when_the_server_stops(
             ready.wait()
         return Recognizer.of(loaded, context)
 
-    server = await Server(Offer(CONTEXTS, make), Limits(max_connections=1)).start(port=0)
+    server = await Server(Offer(CONTEXTS, make), Limits(max_connections=2)).start(port=0)
     try:
-        async with connect(f"{server.uri}/?right=64", proxy=None, close_timeout=5) as waiting:
+        async with (
+            connect(f"{server.uri}/?right=64", proxy=None, close_timeout=5) as waiting,
+            connect(server.uri, proxy=None) as other,
+        ):
+            await other.send(sound(2.0, 0).tobytes())
+            assert json.loads(await other.recv())["tokens"]  # steps go on
             with pytest.raises(InvalidStatus, match="503"):
                 async with connect(server.uri, proxy=None):
                     pass

@@ -3,7 +3,8 @@
 The event loop takes audio in, hands it to the streams between two turns and passes on what they
 have heard; the thread only computes. A turn takes one step of every stream that has heard enough
 and ends those whose audio is complete. Audio that arrives meanwhile waits for the next turn, so
-that batches grow with the load.
+that batches grow with the load. Recognizers that are needed for the first time are made in a second
+thread, as that takes seconds.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Worker:
         self._max_whole_seconds, self._endpoint = max_whole_seconds, endpoint
         self.steps = 0
         self._thread = ThreadPoolExecutor(1, "recognizer")
+        self._preparing = ThreadPoolExecutor(1, "preparing")
         self._sessions: set[Session] = set()
         self._pending: dict[Session, None] = {}  # with audio or an end to see to, in turn
         self._work = asyncio.Event()
@@ -80,8 +82,8 @@ class Worker:
         return max((session.waiting_seconds for session in self._sessions), default=0.0)
 
     async def prepare(self, make: Callable[[], Recognizer]) -> Recognizer:
-        """Makes a recognizer between two turns: no step runs meanwhile."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, make)
+        """Makes recognizers one after the other, while the steps of others go on."""
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, make)
 
     def open(
         self, recognizer: Recognizer, provisional: bool = True, words: bool = False
@@ -115,14 +117,17 @@ class Worker:
 
     async def run(self) -> None:
         """Works until it is cancelled; a turn that has begun is finished first."""
-        with self._thread:
-            while True:
-                await self._work.wait()
-                self._work.clear()
-                while self._pending:
-                    turn = self._next_turn()
-                    if turn.sessions:
-                        await self._take(turn)
+        try:
+            with self._thread:
+                while True:
+                    await self._work.wait()
+                    self._work.clear()
+                    while self._pending:
+                        turn = self._next_turn()
+                        if turn.sessions:
+                            await self._take(turn)
+        finally:
+            self._preparing.shutdown(wait=False, cancel_futures=True)
 
     def _see_to(self, session: Session) -> None:
         if session in self._sessions:
