@@ -12,6 +12,7 @@ from lhotse import CutSet
 from lhotse.cut import MonoCut
 from preparation.small_librispeech import transcript, write_chapter
 from recipes.prepared import RECIPES, prepare
+from trained_digits import CHECKPOINT
 
 from zipformer.config import RunConfig
 from zipformer.config.command_line import load_config
@@ -19,7 +20,8 @@ from zipformer.config.toml import to_dict
 from zipformer.tokens import open_tokenizer
 from zipformer.training.loop import fit
 
-CONFIG = RECIPES / "own_data" / "small.toml"
+RECIPE = RECIPES / "own_data"
+CONFIG = RECIPE / "small.toml"
 SETS = ("train", "valid", "test")
 
 
@@ -84,8 +86,29 @@ def test_without_a_table_it_says_so(tmp_path: Path) -> None:
     assert "no.tsv: no such file" in printed
 
 
-def test_the_config_is_complete() -> None:
-    assert set(tomllib.loads(CONFIG.read_text())) == set(to_dict(RunConfig()))
+@pytest.mark.parametrize("name", ["small.toml", "finetune.toml"])
+def test_the_configs_are_complete(name: str) -> None:
+    assert set(tomllib.loads((RECIPE / name).read_text())) == set(to_dict(RunConfig()))
+
+
+@pytest.mark.slow
+def test_the_recordings_of_the_tutorial_train_the_digits_weights(tmp_path: Path) -> None:
+    command = [sys.executable, RECIPE / "example.py", "--out", tmp_path / "recordings"]
+    command += ["--train", "24", "--valid", "2", "--test", "3"]
+    subprocess.run([str(part) for part in command], check=True)
+    table = tmp_path / "recordings" / "corpus.tsv"
+    options = ("--tsv", table, "--data-dir", tmp_path / "own_data" / "data", "--vocab-size", "27")
+    printed = prepare("own_data", *options, "--speed-factors", "1.0")
+    assert "27 tokens" in printed
+    said = [line.split("\t")[1] for line in table.read_text().splitlines()[-3:]]
+    cuts = cuts_of(tmp_path / "own_data" / "data", "test")
+    assert sorted(cut.supervisions[0].text for cut in cuts) == sorted(said)
+    shutil.copy(RECIPE / "finetune.toml", tmp_path / "own_data")
+    changes = f"--init-from {CHECKPOINT} --max-steps 1 --train.processes 1 --num-workers 0"
+    changes += f" --wer-cuts 0 --device cpu --tensorboard false --exp-dir {tmp_path / 'exp'}"
+    fit(load_config(tmp_path / "own_data" / "finetune.toml", changes.split()))
+    log = (tmp_path / "exp" / "log.txt").read_text()
+    assert "27 of 27 tokens are among the 29 of the source" in log
 
 
 def test_the_config_trains_on_what_was_prepared(prepared: tuple[Path, str], tmp_path: Path) -> None:
