@@ -21,6 +21,7 @@ VERBS = [
     "train",
     "decode",
     "compare",
+    "study",
     "report",
     "adopt",
     "transcribe",

@@ -17,6 +17,7 @@ FLOORS = [
     "zipformer",  # the face of the package
     "zipformer.__main__",
     "zipformer.commands",
+    "zipformer.study",
     "zipformer.diagnosis",
     "zipformer.report",
     "zipformer.export",

@@ -21,6 +21,7 @@ from test_layering import FLOORS
 from zipformer.config import RunConfig
 from zipformer.config.reading import check_table
 from zipformer.config.schema import ConfigError, leaves, sections_with_kinds
+from zipformer.study.reading import read_study
 from zipformer_cli import VERBS, run_verb
 
 PAGES = {str(page.path.relative_to(ROOT)): page for page in pages()}
@@ -217,10 +218,14 @@ def test_keys_and_their_values_exist(page: Page) -> None:
 
 
 @each_page
-def test_tables_of_toml_are_read(page: Page) -> None:
+def test_tables_of_toml_are_read(page: Page, tmp_path: Path) -> None:
     for language, block in page.blocks:
         assert language == "toml" or not re.match(r"\[\w+\]", block), block
-        if language == "toml":
+        if language == "toml" and "[[runs]]" in block:
+            study = tmp_path / "study.toml"
+            study.write_text(block.replace('"../', f'"{ROOT}/recipes/digits/'))
+            read_study(study)
+        elif language == "toml":
             check_table(RunConfig, tomllib.loads(block), page.path.name)
 
 

@@ -96,3 +96,28 @@ def test_every_recipe_config_loads() -> None:
     assert configs
     for config in configs:
         load_config(config)
+
+
+def test_a_study_trains_decodes_and_compares(data: Path, tmp_path: Path) -> None:
+    """The smoke study, on this small corpus; a second time nothing is left to do."""
+    text = (ROOT / "recipes/digits/studies/smoke.toml").read_text()
+    fbank = data / "fbank"
+    options = {
+        "data.train": [str(fbank / "digits_cuts_train.jsonl.gz")],
+        "data.valid": [str(fbank / "digits_cuts_dev.jsonl.gz")],
+        "data.test": f"clean={fbank}/digits_cuts_test.jsonl.gz",
+        "data.bpe_model": str(data / "lang_bpe" / "bpe.model"),
+        "data.noise": str(fbank / "digits_cuts_noise.jsonl.gz"),
+        "data.num_workers": 0,
+    }
+    lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in options.items()]
+    text = text.replace("[options]", "\n".join(["[options]", *lines]))
+    study = tmp_path / "smoke.toml"
+    study.write_text(text.replace('"../', f'"{ROOT}/recipes/digits/'))
+    command = [sys.executable, "scripts/study.py", study, "--exp-dir", tmp_path / "exp"]
+    printed = run(*command, "--jobs", "2")
+    assert "| 1 of 1 |" in printed and "published: nowhere" in printed
+    assert len((tmp_path / "exp" / "results.csv").read_text().splitlines()) == 1 + 2 * 3
+    assert "<figure" in (tmp_path / "exp" / "index.html").read_text()
+    again = run(*command)
+    assert "training" not in again.split("set clean")[0] and "| 1 of 1 |" in again

@@ -10,7 +10,8 @@ from data.small_corpus import make_cuts, write_manifest
 from lhotse import CutSet
 from lhotse.utils import fastcopy
 
-from recipes.digits.significance import compare, errors_of_words
+from recipes.digits.significance import compare
+from zipformer.evaluation.resampling import errors_of_words
 from zipformer.evaluation.results import RECOGNIZED
 from zipformer.evaluation.scoring import Utterance
 
