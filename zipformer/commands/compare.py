@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zipformer.commands.parser import VerbParser, read_arguments
-from zipformer.evaluation.table import to_markdown
+from zipformer.evaluation.table import to_markdown, without_constants
 from zipformer.files import write_text
 from zipformer.report.chart import to_svg_file
-from zipformer.report.compare import check_sets, collect, make_table, to_csv, warnings
+from zipformer.report.compare import CONTEXT, check_sets, collect, make_table, to_csv, warnings
 from zipformer.report.comparison_page import to_html
+from zipformer.report.intervals import interval_table
 from zipformer.report.wer_chart import wer_chart
 
 
@@ -27,6 +28,11 @@ def add_arguments(parser: VerbParser) -> None:
     """What the verb can be asked for."""
     parser.add_argument("exp_dirs", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--sets", help="test sets, separated by commas (default: all)")
+    parser.add_argument(
+        "--intervals",
+        action="store_true",
+        help="resample the test sets: intervals of rates and differences",
+    )
     parser.add_argument("--html", type=Path, help="default: compare.html beside the first run")
     parser.add_argument("--csv", type=Path, help="default: compare.csv beside the first run")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="the plot alone, for pages")
@@ -42,6 +48,10 @@ def run(args: Namespace) -> None:
     entries = collect(args.exp_dirs, args.sets.split(",") if args.sets else None)
     check_sets(entries)
     print(to_markdown(make_table(entries)))
+    if args.intervals:
+        table, same = without_constants(interval_table(entries), keep=["run", CONTEXT])
+        shared = "; ".join(f"{name} {value}" for name, value in same.items())
+        print(f"\n95 % intervals over utterances drawn anew ({shared})\n\n{to_markdown(table)}")
     for text in warnings(entries):
         print(f"\nWARNING: {text}")
     beside = args.exp_dirs[0].resolve().parent

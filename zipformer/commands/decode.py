@@ -9,12 +9,15 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
+from typing import get_args, get_type_hints
 
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
+from zipformer.config import ScoringConfig
 from zipformer.evaluation.evaluate import evaluate
 from zipformer.evaluation.results import LIVE
 from zipformer.evaluation.table import to_markdown
@@ -34,6 +37,11 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--contexts", help="several, as in 'full 32/256/0 32/256/64'")
     options.add_mode_options(parser)
     parser.add_argument("--sets", help="names in the run's config, or name=manifest (default: all)")
+    parser.add_argument(
+        "--unit",
+        choices=get_args(get_type_hints(ScoringConfig)["unit"]),
+        help="what is scored, in place of scoring.unit of the run's config",
+    )
     parser.add_argument("--max-duration", type=float, help="seconds of audio in a batch")
     add_search_options(parser)
 
@@ -41,6 +49,9 @@ def add_arguments(parser: VerbParser) -> None:
 def run(args: Namespace) -> None:
     """Decodes every set at every context and in every mode, and prints the scores."""
     loaded = options.load(args, sys.stdout)
+    if args.unit:
+        scoring = replace(loaded.config.scoring, unit=args.unit)
+        loaded = replace(loaded, config=replace(loaded.config, scoring=scoring))
     contexts = choose_contexts(loaded.config, args.contexts, args.chunk, args.left, args.right)
     sets = choose_sets(loaded.config, args.sets)
     for context, mode in product(contexts, args.right_mode):
@@ -64,5 +75,6 @@ def run(args: Namespace) -> None:
                     chosen=args.chosen,
                 )
                 entries.append(Entry(run.name, result, path))
-                print(f"  [{name}, {mode}] WER {result.errors}, RTF {result.rtf:.4f}", flush=True)
+                rate = f"{result.rate_name} {result.errors}"
+                print(f"  [{name}, {mode}] {rate}, RTF {result.rtf:.4f}", flush=True)
     print(f"\n{to_markdown(make_table(entries))}\n\nFiles in {run / 'decode'}")

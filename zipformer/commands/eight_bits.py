@@ -8,6 +8,7 @@ from zipformer.data.audio import read_audio
 from zipformer.evaluation.scoring import WordErrors, word_errors
 from zipformer.serving.recordings import Recording, Recordings
 from zipformer.streaming import Recognizer
+from zipformer.tokens.scripts import words_and_characters
 
 
 def word_error_line(exact: Recognizer, rounded: Recognizer, recordings: Recordings) -> str:
@@ -39,5 +40,7 @@ def _errors(recognizer: Recognizer, recordings: Sequence[Recording]) -> WordErro
     for one in recordings:
         stream = recognizer.open()
         stream.push(read_audio(one.path, recognizer.sample_rate))
-        total += word_errors(one.text.split(), stream.close().text.split())
+        total += word_errors(
+            words_and_characters(one.text), words_and_characters(stream.close().text)
+        )
     return total

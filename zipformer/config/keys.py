@@ -29,6 +29,7 @@ CHANGEABLE_KEYS = (
     "data.test",
     "data.bpe_model",
     "validation",
+    "scoring",
 )
 # What must not change: the weights, or what the optimizer remembers of them, would not fit.
 FIXED_KEYS = ("encoder", "model", "optim.kind")

@@ -18,6 +18,7 @@ from zipformer.config.sections import (
     ModelConfig,
     OptimConfig,
     ScheduleConfig,
+    ScoringConfig,
     TrainConfig,
     ValidationConfig,
 )
@@ -47,6 +48,7 @@ class RunConfig:
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     validation: ValidationConfig = ValidationConfig()
+    scoring: ScoringConfig = ScoringConfig()
 
     def __post_init__(self) -> None:
         self._check_heads()

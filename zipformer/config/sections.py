@@ -160,3 +160,19 @@ class ValidationConfig:
     contexts: tuple[str, ...] = ("full", "32/256/0", "32/256/64")
     right_mode: Literal["masked", "windowed"] = "windowed"
     wer_cuts: int = 200  # cuts of the validation set that are decoded greedily; 0 = none
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """How what was heard is compared with what was said; all is done to both, in this order.
+
+    Both first pass the normalisation of the vocabulary (NFKC).
+    """
+
+    whisper: Literal["none", "basic", "english"] = "none"  # the normalizers of leaderboards
+    lowercase: bool = False
+    glm: Path | None = None  # a mapping file, lines "going to => gonna"
+    drop_punctuation: bool = False  # but for apostrophes and hyphens within words
+    drop: tuple[str, ...] = ()  # words that do not count, as uh and um
+    unit: Literal["auto", "word", "char"] = "auto"  # auto: words; Chinese and Japanese characters
+    merge_compounds: bool = False  # "black bird" is "blackbird"

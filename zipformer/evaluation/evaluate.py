@@ -27,6 +27,7 @@ from zipformer.progress import Progress
 from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.protocol import Hypothesis, Searcher
 from zipformer.streaming import Recognizer
+from zipformer.tokens.scoring import Scorer, unit_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def decode_batches(
         MemoryError: If a batch does not fit into the memory of the device, saying what to lower.
     """
     searcher = make_searcher(loaded.model.heads_at(context), loaded.tokenizer.pieces, search)
-    decoded = Decoded()
+    decoded, scorer = Decoded(), Scorer(loaded.config.scoring, loaded.tokenizer)
     device = next(loaded.model.parameters()).device
     for batch in batches:
         began = time.perf_counter()
@@ -76,7 +77,7 @@ def decode_batches(
         decoded.audio_seconds += batch.seconds
         for cut_id, text, hypothesis in zip(batch.cut_ids, batch.texts, hypotheses, strict=True):
             heard = loaded.tokenizer.decode(hypothesis.tokens)
-            decoded.utterances.append(Utterance.of_texts(cut_id, text, heard))
+            decoded.utterances.append(Utterance.scored(scorer, cut_id, text, heard))
         if progress is not None:
             progress.add(len(batch.cut_ids))
     return decoded
@@ -93,13 +94,13 @@ def decode_streams(
 ) -> Decoded:
     """Lets live streams hear the audio of a manifest; arguments as in ``evaluate``."""
     recognizer = Recognizer.of(loaded, context, search)
-    decoded = Decoded()
+    decoded, scorer = Decoded(), Scorer(loaded.config.scoring, loaded.tokenizer)
     cuts = islice(open_cuts(cuts_path), limit or None)
     for heard in decode_live(recognizer, cuts, padded=padded):
         decoded.compute_seconds += heard.compute_seconds
         decoded.audio_seconds += heard.cut.duration
-        utterance = Utterance.of_texts(heard.cut.id, text_of(heard.cut), heard.result.text)
-        decoded.utterances.append(utterance)
+        said, text = text_of(heard.cut), heard.result.text
+        decoded.utterances.append(Utterance.scored(scorer, heard.cut.id, said, text))
         if progress is not None:
             progress.add(1)
     return decoded
@@ -157,7 +158,7 @@ def evaluate(
             decoded = decode_batches(loaded, batches, context, right_mode, search, progress)
     result = summarize(loaded, decoded, set_name, context, right_mode, search, chosen)
     folder = write_result(decode_dir or loaded.path.parent / "decode", result, decoded.utterances)
-    logger.info("[%s, %s, %s] WER %s, in %s", set_name, context, right_mode, result.errors, folder)
+    logger.info("%s %s %s, in %s", title, result.rate_name, result.errors, folder)
     return result
 
 
@@ -190,6 +191,7 @@ def summarize(
             f"set {set_name}: no reference words in {len(decoded.utterances)} utterances, "
             "so there is no error rate; does the manifest have texts in its supervisions?"
         )
+    unit = unit_of(loaded.config.scoring, (u.reference for u in decoded.utterances))
     trained = known_provenance(loaded.provenance, loaded.config.data)
     return Result(
         set=set_name,
@@ -220,6 +222,8 @@ def summarize(
         train_settings=settings_fingerprint(loaded.config),
         train_commit=trained["git_commit"],
         chosen=chosen,
+        unit=unit,
+        cer=round(errors.wer, 4) if unit == "char" else None,
     )
 
 

@@ -59,6 +59,18 @@ def errors_of_words(utterance: Utterance) -> np.ndarray:
     return errors[: len(utterance.reference)]
 
 
+def interval(utterances: Sequence[Utterance], draws: int = 10000, seed: int = 0) -> Difference:
+    """The error rate of one result, with its interval, as the difference from no errors at all.
+
+    Args:
+        utterances: The result.
+        draws: How many sets are drawn.
+        seed: Of the drawing.
+    """
+    perfect = [Utterance(u.cut_id, u.reference, u.reference) for u in utterances]
+    return compare([utterances], [perfect], draws=draws, seed=seed)
+
+
 def compare(
     a: Sequence[Sequence[Utterance]],
     b: Sequence[Sequence[Utterance]],

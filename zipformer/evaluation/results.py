@@ -23,10 +23,12 @@ from typing import Literal
 from zipformer.context import Context
 from zipformer.evaluation.scoring import GAP, Utterance, WordErrors, count_errors
 from zipformer.files import write_text
+from zipformer.tokens.scoring import RATES
 
 FIGURES = "wer.json"
 RECOGNIZED = "recogs.txt"
 ERRORS = "errs.txt"
+NEW = ("unit", "cer")  # figures that a file has only where not words were counted
 
 Mode = Literal["windowed", "masked", "stream", "padded"]
 LIVE: tuple[Mode, ...] = ("stream", "padded")  # live streams hear the audio
@@ -44,7 +46,7 @@ class Result:
             ``masked`` (look-ahead accumulates over layers), ``stream`` (step by step).
         streamable: Whether a live stream of this context gives these words.
         latency_ms: Algorithmic latency, 10 x (chunk + right + 13) ms; None when full.
-        wer: Word error rate in percent.
+        wer: Error rate in percent.
         insertions: Words heard that nobody said.
         deletions: Words said that were not heard.
         substitutions: Words heard as others.
@@ -67,6 +69,9 @@ class Result:
         train_settings: Fingerprint of the run's settings, but for paths and the seed.
         train_commit: Of the code that trained; None if unknown.
         chosen: Why these weights, where ``--epoch auto`` picked them.
+        unit: What was counted as words: ``word``, ``char``, or ``mixed`` for Chinese or Japanese
+            characters beside words.
+        cer: The same as ``wer`` where characters were counted; else None.
     """
 
     set: str
@@ -97,12 +102,19 @@ class Result:
     train_settings: str | None = None
     train_commit: str | None = None
     chosen: str | None = None
+    unit: str = "word"
+    cer: float | None = None
 
     @property
     def folder(self) -> str:
         """Name of the folder for it."""
         slug = Context.parse(self.context).slug
         return f"{self.set}_{self.method}_{slug}_{self.right_mode}_{self.model}"
+
+    @property
+    def rate_name(self) -> str:
+        """What its error rate is called: WER, CER or MER."""
+        return RATES.get(self.unit, "WER")
 
     @property
     def errors(self) -> WordErrors:
@@ -136,7 +148,9 @@ def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utteranc
     ordered = sorted(utterances, key=lambda u: u.cut_id)
     write_text(folder / RECOGNIZED, "\n".join(_recognized(ordered)))
     write_text(folder / ERRORS, "\n".join(error_report(ordered)))
-    write_text(folder / FIGURES, json.dumps(asdict(result), indent=2))
+    # Where words were counted, as they were before anything else could be.
+    values = {k: v for k, v in asdict(result).items() if result.unit != "word" or k not in NEW}
+    write_text(folder / FIGURES, json.dumps(values, indent=2))
     return folder
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kaldialign import align
 
 from zipformer.checkpoint.fingerprint import fingerprint
+from zipformer.tokens.scoring import Scorer
 
 GAP = ""  # stands for "no word" in an alignment; no word is empty
 
@@ -18,8 +19,8 @@ class Utterance:
 
     Args:
         cut_id: Its name in the manifest.
-        reference: What was said, in words.
-        hypothesis: What was heard, in words.
+        reference: What was said, in words, or whatever else is scored.
+        hypothesis: What was heard, in the same.
     """
 
     cut_id: str
@@ -30,6 +31,11 @@ class Utterance:
     def of_texts(cls, cut_id: str, reference: str, hypothesis: str) -> Utterance:
         """Splits both texts at blanks; nothing else is normalised."""
         return cls(cut_id, tuple(reference.split()), tuple(hypothesis.split()))
+
+    @classmethod
+    def scored(cls, scorer: Scorer, cut_id: str, reference: str, hypothesis: str) -> Utterance:
+        """Cuts both texts into what a model's config says is scored."""
+        return cls(cut_id, *scorer.pair(reference, hypothesis))
 
     def alignment(self) -> list[tuple[str, str]]:
         """Pairs (reference word, hypothesis word) with the fewest errors; ``GAP`` for none."""

@@ -25,6 +25,7 @@ from zipformer.export.options import Form, Options
 from zipformer.export.runtime import OnnxModel
 from zipformer.search import Search, make_searcher
 from zipformer.search.protocol import Hypothesis
+from zipformer.tokens.scoring import Scorer
 
 KINDS: dict[Form, str] = {
     "float32": "",
@@ -174,13 +175,13 @@ def _score(
     speech: Sequence[Spoken],
     decode: Callable[[list[np.ndarray]], list[Hypothesis]],
 ) -> WordErrors:
-    utterances = []
+    utterances, scorer = [], Scorer(loaded.config.scoring, loaded.tokenizer)
     by_length = sorted(speech, key=lambda spoken: len(spoken.samples))
     for start in range(0, len(by_length), AT_ONCE):
         batch = by_length[start : start + AT_ONCE]
         for spoken, heard in zip(batch, decode([s.samples for s in batch]), strict=True):
             text = loaded.tokenizer.decode(heard.tokens)
-            utterances.append(Utterance.of_texts(spoken.cut_id, spoken.text, text))
+            utterances.append(Utterance.scored(scorer, spoken.cut_id, spoken.text, text))
     return total_errors(utterances)
 
 

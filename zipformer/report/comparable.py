@@ -20,6 +20,8 @@ EXPLAINED = {
 
 def same_set(a: Result, b: Result) -> bool:
     """Whether two results are on the same utterances, as far as can be told."""
+    if a.unit != b.unit:
+        return False
     if a.references is not None and b.references is not None:
         return a.references == b.references
     return (a.words, a.utterances) == (b.words, b.utterances)

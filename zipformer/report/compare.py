@@ -123,6 +123,7 @@ def make_table(entries: Sequence[Entry]) -> Table:
     a ``?`` after them where it cannot be told; ``uncommitted`` code is marked in every row.
     """
     sets = sets_of(entries)
+    rates = {entry.result.set: entry.result.rate_name for entry in entries}
     ways: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         ways.setdefault(entry.way, []).append(entry)
@@ -137,7 +138,7 @@ def make_table(entries: Sequence[Entry]) -> Table:
         found = {mark for e in members for mark in marks_of(e.result, entries[0].result)}
         marks.append(", ".join(sorted(found)))
     head = ["run", "model", "search", CONTEXT, "latency", "mode"]
-    head += ["training s", "training audio h", *(f"{name} WER %" for name in sets)]
+    head += ["training s", "training audio h", *(f"{name} {rates[name]} %" for name in sets)]
     if not any(marks):
         return Table(head, rows)
     marked = [[*row, mark] for row, mark in zip(rows, marks, strict=True)]
@@ -181,7 +182,8 @@ def _amount(value: float, digits: int) -> str:
 def _size(entry: Entry) -> str:
     r = entry.result
     said = f", texts {r.references}" if r.references else ""
-    return f"{r.words} words in {r.utterances} utterances{said}"
+    units = {"char": "characters", "mixed": "words and characters"}.get(r.unit, "words")
+    return f"{r.words} {units} in {r.utterances} utterances{said}"
 
 
 def _sort_key(entry: Entry) -> tuple[object, ...]:

@@ -62,7 +62,8 @@ def worst_utterances(entries: Sequence[Entry], count: int) -> list[WorstUtteranc
             logger.warning("%s", error)
             continue
         r = entry.result
-        title = f"{r.set}, {r.context}, {entry.mode}, {r.method}, {r.model}: WER {r.wer:.2f} %"
+        title = f"{r.set}, {r.context}, {entry.mode}, {r.method}, {r.model}: "
+        title += f"{r.rate_name} {r.wer:.2f} %"
         found.append(WorstUtterances(title, [aligned(u) for u in rank(utterances)[:count]]))
     return found
 

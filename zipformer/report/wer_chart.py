@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from zipformer.evaluation.results import Result
 from zipformer.report.axis import Axis, value_axis
 from zipformer.report.chart import Chart, Line, Mark, Point, shape
 from zipformer.report.compare import Entry
 
 TITLE = "Word error rate over algorithmic latency"
 LATENCY = "algorithmic latency in ms: 10 x (chunk + right + 13 frames)"
-RATE = "word error rate in %"
+RATES = {"word": "word error rate in %", "char": "character error rate in %"}
+MIXED = "error rate in %"  # of words and characters
 LOG_FROM = 4.0  # largest over smallest latency from which the axis is logarithmic
 
 
@@ -42,7 +44,15 @@ def wer_chart(entries: Sequence[Entry], short_labels: bool = False) -> Chart:
         Mark(drawn_as, "full" if chunk < 0 else f"chunk {chunk} ({10 * chunk} ms)")
         for chunk, drawn_as in shapes.items()
     ]
-    return Chart(x, value_axis(RATE, [e.result.wer for e in entries]), lines, meanings, TITLE)
+    results = [entry.result for entry in entries]
+    y = value_axis(rate_label(results), [result.wer for result in results])
+    return Chart(x, y, lines, meanings, TITLE)
+
+
+def rate_label(results: Sequence[Result]) -> str:
+    """What the vertical axis shows of these results."""
+    units = {result.unit for result in results}
+    return RATES.get(units.pop(), MIXED) if len(units) == 1 else MIXED
 
 
 def _names(entry: Entry) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from zipformer.data.audio import cut_samples
 from zipformer.data.manifests import text_of
 from zipformer.evaluation.scoring import WordErrors, word_errors
 from zipformer.serving.client import CallFailed, Pace, transcribe
+from zipformer.tokens.scripts import words_and_characters
 
 SAMPLE_RATE = 16000  # of the protocol
 ATTEMPTS = 3  # of a lone call
@@ -101,8 +102,9 @@ class Outcome:
     def words_lost(self, lone_text: str) -> int:
         """Words lost against the transcript of a lone call."""
         if self.text is None:
-            return len((self.clip.text or lone_text).split())
-        return word_errors(lone_text.split(), self.text.split()).errors
+            return len(words_and_characters(self.clip.text or lone_text))
+        alone, heard = words_and_characters(lone_text), words_and_characters(self.text)
+        return word_errors(alone, heard).errors
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,8 @@ def summarize(
     heard = [o for o in outcomes if o.text is not None]
     errors = WordErrors()
     for outcome in outcomes:
-        errors += word_errors(outcome.clip.text.split(), (outcome.text or "").split())
+        said, found = words_and_characters(outcome.clip.text), outcome.text or ""
+        errors += word_errors(said, words_and_characters(found))
     latencies = [1000 * o.final_latency for o in heard]
     return Level(
         label=label,

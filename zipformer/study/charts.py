@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from zipformer.report.axis import Axis, value_axis, with_texts
 from zipformer.report.chart import Chart, Line, Mark, Point, shape
-from zipformer.report.wer_chart import LATENCY, LOG_FROM, RATE
+from zipformer.report.wer_chart import LATENCY, LOG_FROM, rate_label
 from zipformer.study.description import Horizontal, Published
 from zipformer.study.summary import Row
 
@@ -49,8 +49,9 @@ def rates_chart(
             point: Point | None = Point(place_of_full, other.wer, mark)
             lines.append(Line(f"{other.name}, published", len(runs) + i, [point], "dashed"))
             rates.append(other.wer)
+    label = rate_label([r for members in groups.values() for row in members for r in row.results])
     title = f"Word error rate over {'right context' if horizontal == 'right' else 'latency'}"
-    return Chart(axis, value_axis(RATE, rates), lines, [], title)
+    return Chart(axis, value_axis(label, rates), lines, [], title)
 
 
 def _groups(rows: Sequence[Row], horizontal: Horizontal) -> dict[tuple[str, ...], list[Row]]:

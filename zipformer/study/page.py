@@ -65,7 +65,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
 def rates_table(study: Study, rows: Sequence[Row]) -> Table:
     """A row for each run and way of one test set, and then what others have published."""
     seeds = max((len(study.seeds_of(run)) for run in study.runs), default=1)
-    head = ["run", "search", "chunk/left/right", "mode", "WER %", "sd %", "seeds"]
+    rate = rows[0].results[0].rate_name if rows else "WER"
+    head = ["run", "search", "chunk/left/right", "mode", f"{rate} %", "sd %", "seeds"]
     head += ["relative %", "difference [95 %]", "significant", "marks"]
     table = []
     for row in rows:

@@ -26,6 +26,16 @@ def without_blanks(text: str) -> str:
     return _BLANK_BETWEEN.sub("", text)
 
 
+def words_and_characters(text: str) -> list[str]:
+    """The words of a text, and its characters of such scripts one by one.
+
+    Example:
+        >>> words_and_characters("one \u4f60\u597d two")
+        ['one', '\u4f60', '\u597d', 'two']
+    """
+    return separate_characters(text).split()
+
+
 def separate_characters(text: str) -> str:
     """A text in which each such character stands alone between blanks."""
     return _ONE.sub(r" \g<0> ", text)

@@ -8,6 +8,7 @@ from pathlib import Path
 import sentencepiece as spm
 
 from zipformer.tokens import byte_level
+from zipformer.tokens.pieces import WORD_START
 from zipformer.tokens.tokenizer import Tokenizer
 
 
@@ -47,6 +48,10 @@ class SentencePieceTokenizer(Tokenizer):
     def normalize(self, text: str) -> str:
         """A text as it is cut into tokens: characters unified (NFKC), blanks as U+2581."""
         return self._processor.Normalize(text)
+
+    def plain(self, text: str) -> str:
+        """A text as its tokens write it back, characters unified as the model does."""
+        return self._processor.Normalize(text).replace(WORD_START, " ").strip()
 
     def _written(self, tokens: list[str]) -> list[str]:
         return tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -98,6 +99,13 @@ class Tokenizer(ABC):
     @abstractmethod
     def normalize(self, text: str) -> str:
         """A text as it is cut into tokens; raises as ``encode``."""
+
+    def plain(self, text: str) -> str:
+        """A text as its tokens write it back: characters unified (NFKC).
+
+        Both sides of a comparison pass it, so that a perfect hypothesis has no error.
+        """
+        return unicodedata.normalize("NFKC", text)
 
     def unknown_characters(self, text: str) -> set[str]:
         """Characters of a text that the vocabulary cannot write; white space never counts."""

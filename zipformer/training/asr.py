@@ -21,6 +21,7 @@ from zipformer.data.sampler import Share
 from zipformer.model import AsrModel
 from zipformer.search import make_searcher
 from zipformer.tokens import open_tokenizer
+from zipformer.tokens.scoring import Scorer
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
 from zipformer.training.methods import Single, StepLoss, make_method
@@ -123,6 +124,7 @@ class AsrTask:
     def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
         """Word errors in percent of the reference words: greedy search of the first head."""
         searcher = make_searcher(model.heads_at(context), self.tokenizer.pieces)
+        scorer = Scorer(self.config.scoring, self.tokenizer)
         errors, words = 0.0, 0.0
         for batch in self._validation_batches(model, processes, self.config.validation.wer_cuts):
             out, lengths = model.encoder(
@@ -132,9 +134,9 @@ class AsrTask:
                 right_mode=self.config.validation.right_mode,
             )
             for text, hypothesis in zip(batch.texts, searcher.decode(out, lengths), strict=True):
-                reference = text.split()
-                found = self.tokenizer.decode(hypothesis.tokens).split()
-                errors += edit_distance(reference, found)["total"]
+                found = self.tokenizer.decode(hypothesis.tokens)
+                reference, heard = scorer.pair(text, found)
+                errors += edit_distance(reference, heard)["total"]
                 words += len(reference)
         errors, words = processes.sum(errors, words)
         return 100.0 * errors / max(words, 1.0)
