@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,22 @@ def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text, its last line ended."""
     with replacing(path) as temporary:
         temporary.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder, and refuses one that nothing can be written to, before work is lost.
+
+    Raises:
+        PermissionError: Naming it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"nothing can be written to {folder} ({error.strerror}): choose another folder (--out)"
+        ) from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -217,8 +217,8 @@ def _mean_of_snapshots(start: Path | None, end: Checkpoint, path: Path) -> dict[
         raise ValueError(
             f"between {start.name if start else 'the start of training'} and {path.name} no "
             f"snapshot was taken: train.average_every = {every} steps is longer than that. "
-            "Take a larger avg, or use_averaged_model = false (the checkpoint's own weights), or "
-            "train with a smaller train.average_every"
+            "Take the checkpoint's own weights (--use-averaged-model false), or train with a "
+            "smaller train.average_every" + ("" if start is None else ", or take a larger --avg")
         ) from None
     return {**end["model"], **mean}  # what is not a float is as in the last checkpoint
 

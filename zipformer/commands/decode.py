@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 from zipformer.commands import options
@@ -42,6 +43,7 @@ def add_arguments(parser: VerbParser) -> None:
         choices=get_args(get_type_hints(ScoringConfig)["unit"]),
         help="what is scored, in place of scoring.unit of the run's config",
     )
+    parser.add_argument("--out", type=Path, help="folder for results (default: decode in the run)")
     parser.add_argument("--max-duration", type=float, help="seconds of audio in a batch")
     add_search_options(parser)
 
@@ -72,9 +74,10 @@ def run(args: Namespace) -> None:
                     right_mode=mode,
                     search=search,
                     max_duration=args.max_duration,
+                    decode_dir=args.out,
                     chosen=args.chosen,
                 )
                 entries.append(Entry(run.name, result, path))
                 rate = f"{result.rate_name} {result.errors}"
                 print(f"  [{name}, {mode}] {rate}, RTF {result.rtf:.4f}", flush=True)
-    print(f"\n{to_markdown(make_table(entries))}\n\nFiles in {run / 'decode'}")
+    print(f"\n{to_markdown(make_table(entries))}\n\nFiles in {args.out or run / 'decode'}")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 MENDABLE = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, MemoryError)
 
+INTERRUPTED = 128 + 2  # as shells tell of a program that Ctrl-C has ended
 READER_GONE = 128 + 13  # as shells tell of a program that wrote where nobody reads, as to head
 
 
@@ -32,6 +33,9 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
         if not _reader_is_gone():
             raise
         raise SystemExit(READER_GONE) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     except mendable as error:
         raise SystemExit(f"error: {str(error) or type(error).__name__}") from None
     except ImportError as error:

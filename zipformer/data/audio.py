@@ -24,14 +24,27 @@ EQUAL_CHANNELS = 1e-3  # of full scale: what lossy formats leave between equal c
 
 
 class UnreadableCut(ValueError):
-    """The audio or the features of a cut are missing or damaged."""
+    """The audio or the features of a cut are missing or damaged.
+
+    Args:
+        message: Naming the cut and its file.
+        cut_id: Of the cut.
+    """
+
+    def __init__(self, message: str, cut_id: str) -> None:
+        super().__init__(message, cut_id)  # both, so that it can be sent between processes
+        self.cut_id = cut_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
     @classmethod
     def of(cls, cut: Cut, error: Exception) -> UnreadableCut:
         """Names the cut and its file."""
         return cls(
             f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__}); mend or "
-            "remove it and run the preparation again"
+            "remove it and run the preparation again",
+            cut.id,
         )
 
 

@@ -19,7 +19,7 @@ from zipformer.data.augment import SpecAugment
 from zipformer.data.batch import Batch, collate
 from zipformer.data.features import extract
 from zipformer.data.level import draw_level
-from zipformer.data.manifests import UNREADABLE, source_of, text_of
+from zipformer.data.manifests import DAMAGED, source_of, text_of
 from zipformer.data.noise import NoiseMixer
 from zipformer.data.seeds import generator_for, integer
 from zipformer.tokens import Tokenizer
@@ -78,6 +78,28 @@ class EvaluationDataset(Dataset[Reply]):
         return collate(features, tokens, texts, [cut.id for cut in cuts])
 
 
+class ReadableDataset(Dataset[tuple[Batch | None, list[tuple[str, str]]]]):
+    """The batches of another dataset without the cuts that cannot be read, and these with reasons.
+
+    Args:
+        dataset: Whose batches they are; None is in the place of one of which nothing can be read.
+    """
+
+    def __init__(self, dataset: EvaluationDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, request: Request) -> tuple[Batch | None, list[tuple[str, str]]]:
+        """Raises what is the fault of no single cut."""
+        cuts, unreadable = list(request.cuts), list[tuple[str, str]]()
+        while cuts:
+            try:
+                return self.dataset[Request(cuts)].batch, unreadable
+            except UnreadableCut as error:
+                unreadable.append((error.cut_id, str(error)))
+                cuts = [cut for cut in cuts if cut.id != error.cut_id]
+        return None, unreadable
+
+
 class TrainingDataset(EvaluationDataset):
     """Augmented batches: speed, noise, level, SpecAugment, all drawn from the seeds of the request.
 
@@ -88,7 +110,9 @@ class TrainingDataset(EvaluationDataset):
         super().__init__(tokenizer, config)
         self.spec_augment = SpecAugment(config.spec_augment)
         self.mix_noise = (
-            NoiseMixer(config.noise, config.noise_prob, config.noise_snr) if config.noise else None
+            NoiseMixer(config.noise, config.noise_prob, config.noise_snr, config.sample_rate)
+            if config.noise
+            else None
         )
 
     def __getitem__(self, request: Request) -> Reply:
@@ -104,7 +128,8 @@ class TrainingDataset(EvaluationDataset):
                     unreadable.append((cut.id, str(error)))
             if not cuts:
                 if request.spare is None:
-                    raise UnreadableCut(f"no cut of a whole batch can be read: {unreadable[0][1]}")
+                    name, reason = unreadable[0]
+                    raise UnreadableCut(f"no cut of a whole batch can be read: {reason}", name)
                 views, cuts = [self._augmented(request.spare, generator)], [request.spare]
             features, *others = (list(column) for column in zip(*views, strict=True))
             batch = self._collate(features, cuts)
@@ -135,12 +160,13 @@ def load_features(cut: Cut, sample_rate: int) -> Tensor:
     if cut.has_features:
         try:
             features = torch.from_numpy(np.array(cut.load_features(), dtype=np.float32))
-        except UNREADABLE as error:
+        except DAMAGED as error:
             raise UnreadableCut.of(cut, error) from error
     else:
         features = extract(cut_samples(cut, sample_rate), sample_rate)
     if not torch.isfinite(features).all():
-        raise UnreadableCut(f"cut {cut.id}: {source_of(cut)} holds values that are not finite")
+        what = f"cut {cut.id}: {source_of(cut)} holds values that are not finite"
+        raise UnreadableCut(what, cut.id)
     return features
 
 

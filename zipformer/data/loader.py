@@ -12,10 +12,16 @@ from lhotse.cut import Cut
 
 from zipformer.config import DataConfig
 from zipformer.data.batch import Batch
-from zipformer.data.dataset import EvaluationDataset, Reply, Request, TrainingDataset
+from zipformer.data.dataset import (
+    EvaluationDataset,
+    ReadableDataset,
+    Reply,
+    Request,
+    TrainingDataset,
+)
 from zipformer.data.drawing import STEPS_AHEAD, Drawing, Drawn
 from zipformer.data.filters import check_audio
-from zipformer.data.manifests import open_cuts, text_of
+from zipformer.data.manifests import read_cuts, text_of
 from zipformer.data.sampler import Share, TrainingSampler, sorted_batches
 from zipformer.data.workers import Parcel, answers, items
 from zipformer.tokens import Tokenizer
@@ -34,6 +40,7 @@ SIZES: tuple[Callable[[list[Cut]], float], ...] = (
     ),
 )
 
+CUTS_OF_SHARDS = 500  # in memory at a time
 UNREADABLE_CUT = "unreadable"  # the name under which such cuts are counted
 
 
@@ -149,6 +156,7 @@ def eval_batches(
     max_duration: float | None = None,
     limit: int = 0,
     part: slice = slice(None),
+    left_out: dict[str, str] | None = None,
 ) -> Iterator[Batch]:
     """Every cut of a manifest once, as it is, longest first.
 
@@ -159,19 +167,43 @@ def eval_batches(
         max_duration: Seconds per batch, padding included; the config's by default.
         limit: Only the first so many cuts of the manifest; 0 = all.
         part: Which of the batches.
+        left_out: Where cuts that cannot be read, or are longer than a batch of training, are noted
+            by name with the reason; without it they are an error, or heard.
 
     Raises:
         FileNotFoundError: If there is no such manifest.
         ValueError: If a cut has another sample rate or cannot be read, naming it.
     """
-    cuts = list(islice(open_cuts(cuts_path), limit or None))
-    for cut in cuts:
-        check_audio(cut, config.sample_rate)
-    batches = list(sorted_batches(cuts, max_duration or config.max_duration))[part]
-    requests = [Parcel(Request(batch)) for batch in batches]
     dataset = EvaluationDataset(tokenizer, config)
-    for reply in answers(dataset, requests, min(config.num_workers, len(requests))):
-        yield reply.batch
+    cuts = islice(read_cuts(cuts_path), limit or None)
+    # Cuts of shards hold their features: not all of them at once.
+    while some := list(islice(cuts, CUTS_OF_SHARDS if Path(cuts_path).is_dir() else None)):
+        for cut in some:
+            check_audio(cut, config.sample_rate)
+        if left_out is not None:
+            some = list(_heard(some, config.max_duration, left_out))
+        batches = list(sorted_batches(some, max_duration or config.max_duration))[part]
+        requests = [Parcel(Request(batch)) for batch in batches]
+        workers = min(config.num_workers, len(requests))
+        if left_out is None:
+            yield from (reply.batch for reply in answers(dataset, requests, workers))
+            continue
+        for readable, unreadable in answers(ReadableDataset(dataset), requests, workers):
+            left_out.update(unreadable)
+            if readable is not None:
+                yield readable
+
+
+def _heard(cuts: Iterable[Cut], longest: float, left_out: dict[str, str]) -> Iterator[Cut]:
+    """Cuts that a batch of so many seconds has room for; the others are noted."""
+    for cut in cuts:
+        if cut.duration <= longest:
+            yield cut
+        else:
+            left_out[cut.id] = (
+                f"cut {cut.id} lasts {cut.duration:.0f} s, longer than data.max_duration "
+                f"({longest:g} s)"
+            )
 
 
 def _requests(

@@ -4,15 +4,42 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
+import tarfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lhotse import CutSet
 from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
 from lhotse.cut import Cut
 
-# What reading damaged or missing audio, or a damaged feature file, raises.
+# What reading damaged or missing audio raises.
 UNREADABLE = (AudioLoadingError, DurationMismatchError, OSError, EOFError)
+# What reading damaged stored features raises, by whichever way they are stored and damaged.
+DAMAGED = (
+    *UNREADABLE,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    AssertionError,
+    LookupError,
+    pickle.UnpicklingError,
+    zlib.error,
+)
+# What reading a file raises that is no manifest, or only a part of one.
+NO_MANIFEST = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    LookupError,
+    AttributeError,
+    zlib.error,
+    tarfile.TarError,
+)
 
 
 def check_manifest(path: Path) -> None:
@@ -51,14 +78,41 @@ def open_cuts(path: Path) -> CutSet:
     return CutSet.from_shar(in_dir=path) if Path(path).is_dir() else CutSet.from_jsonl_lazy(path)
 
 
+def read_cuts(path: Path) -> Iterator[Cut]:
+    """The cuts of a manifest one after another, as ``open_cuts`` reads them.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If it is no manifest of cuts, or damaged, naming it.
+    """
+    with naming_damaged(path):
+        yield from open_cuts(path)
+
+
+@contextmanager
+def naming_damaged(path: Path) -> Iterator[None]:
+    """Turns what reading something else than a manifest raises into an error that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except NO_MANIFEST as error:
+        raise ValueError(
+            f"{path} cannot be read as a manifest of cuts ({type(error).__name__}: {error}): it is "
+            "something else, or damaged. Correct the path, or run the preparation again"
+        ) from error
+
+
 def count_cuts(path: Path) -> int:
     """Number of cuts in a manifest or a folder of shards, without parsing them."""
-    return sum(1 for _ in _lines(path))
+    with naming_damaged(path):
+        return sum(1 for _ in _lines(path))
 
 
 def manifest_seconds(path: Path) -> float:
     """Seconds of audio in a manifest or a folder of shards."""
-    return sum(json.loads(line)["duration"] for line in _lines(path))
+    with naming_damaged(path):
+        return sum(json.loads(line)["duration"] for line in _lines(path))
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -21,13 +21,16 @@ class NoiseMixer:
         path: Manifest of the noise; its transcripts, if any, are ignored.
         prob: Share of the utterances that get noise.
         snr: Least and greatest signal-to-noise ratio in decibels.
+        sample_rate: Of the utterances, in Hz; noise of another one is resampled.
 
     Raises:
         FileNotFoundError: If there is no such manifest.
         ValueError: If it holds no cut that is long enough, or one of several channels.
     """
 
-    def __init__(self, path: Path, prob: float, snr: tuple[float, float]) -> None:
+    def __init__(
+        self, path: Path, prob: float, snr: tuple[float, float], sample_rate: int = 16000
+    ) -> None:
         self.path = path
         self.prob = prob
         self.snr = snr
@@ -38,6 +41,13 @@ class NoiseMixer:
             raise ValueError(f"{path} holds no noise of a second or more (data.noise)")
         for noise in self.noises:
             check_one_channel(noise)
+        # Stored features are of the rate that preparation brought them to.
+        self.noises = [
+            noise
+            if noise.has_features or noise.sampling_rate == sample_rate
+            else noise.resample(sample_rate)
+            for noise in self.noises
+        ]
 
     def __call__(self, cut: Cut, generator: torch.Generator) -> Cut:
         """The cut, mixed or not; a mixed one keeps its id, duration and transcript.

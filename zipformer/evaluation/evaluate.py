@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import re
 import time
@@ -19,10 +18,11 @@ from zipformer.checkpoint.loading import LoadedModel
 from zipformer.checkpoint.provenance import git_commit, known_provenance
 from zipformer.context import Context
 from zipformer.data.loader import Batch, eval_batches
-from zipformer.data.manifests import open_cuts, text_of
+from zipformer.data.manifests import check_manifest, count_cuts, read_cuts, text_of
 from zipformer.evaluation.live import decode_live
 from zipformer.evaluation.results import LIVE, Mode, Result, is_streamable, write_result
 from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
+from zipformer.files import check_writable
 from zipformer.progress import Progress
 from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.protocol import Hypothesis, Searcher
@@ -95,7 +95,7 @@ def decode_streams(
     """Lets live streams hear the audio of a manifest; arguments as in ``evaluate``."""
     recognizer = Recognizer.of(loaded, context, search)
     decoded, scorer = Decoded(), Scorer(loaded.config.scoring, loaded.tokenizer)
-    cuts = islice(open_cuts(cuts_path), limit or None)
+    cuts = islice(read_cuts(cuts_path), limit or None)
     for heard in decode_live(recognizer, cuts, padded=padded):
         decoded.compute_seconds += heard.compute_seconds
         decoded.audio_seconds += heard.cut.duration
@@ -140,11 +140,15 @@ def evaluate(
     """
     if not re.fullmatch(r"[A-Za-z0-9.+-]+(_[A-Za-z0-9.+-]+)*", set_name):
         raise ValueError(f"set name {set_name!r}: use letters, digits and . + - _ between them")
-    if not Path(cuts_path).is_file():
+    if not Path(cuts_path).exists():
         raise FileNotFoundError(f"set {set_name}: there is no manifest {cuts_path}")
+    check_manifest(cuts_path)
     loaded.check_context(context, live=right_mode in LIVE)
     search = search or greedy_of(loaded.model)
-    title, total = f"[{set_name}, {context}, {right_mode}]", _count_cuts(Path(cuts_path), limit)
+    decode_dir = decode_dir or loaded.path.parent / "decode"
+    check_writable(decode_dir)
+    title, total = f"[{set_name}, {context}, {right_mode}]", count_cuts(cuts_path)
+    total = min(total, limit) if limit else total
     with Progress(title, total, "utterances") as progress:
         if right_mode in LIVE:
             padded = right_mode == "padded"
@@ -157,18 +161,9 @@ def evaluate(
             )
             decoded = decode_batches(loaded, batches, context, right_mode, search, progress)
     result = summarize(loaded, decoded, set_name, context, right_mode, search, chosen)
-    folder = write_result(decode_dir or loaded.path.parent / "decode", result, decoded.utterances)
+    folder = write_result(decode_dir, result, decoded.utterances)
     logger.info("%s %s %s, in %s", title, result.rate_name, result.errors, folder)
     return result
-
-
-def _count_cuts(manifest: Path, limit: int) -> int:
-    """How many cuts will be decoded, as far as that is known without reading them."""
-    if manifest.is_dir():  # shards
-        return limit
-    with gzip.open(manifest) if manifest.suffix == ".gz" else manifest.open("rb") as lines:
-        count = sum(1 for _ in lines)
-    return min(count, limit) if limit else count
 
 
 def summarize(

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -24,6 +26,8 @@ from zipformer.context import Context
 from zipformer.evaluation.scoring import GAP, Utterance, WordErrors, count_errors
 from zipformer.files import write_text
 from zipformer.tokens.scoring import RATES
+
+logger = logging.getLogger(__name__)
 
 FIGURES = "wer.json"
 RECOGNIZED = "recogs.txt"
@@ -132,7 +136,9 @@ def is_streamable(context: Context, right_mode: Mode) -> bool:
 
 
 def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utterance]) -> Path:
-    """Writes the folder of a result, replacing an earlier one.
+    """Writes the folder of a result, replacing an earlier one of the same utterances.
+
+    One of other utterances is kept, in the folder ``replaced``.
 
     Args:
         decode_dir: ``exp/<run>/decode``.
@@ -143,6 +149,7 @@ def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utteranc
         The folder.
     """
     folder = decode_dir / result.folder
+    _keep_apart(folder, result)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES).unlink(missing_ok=True)  # the old figures never stand beside new words
     ordered = sorted(utterances, key=lambda u: u.cut_id)
@@ -152,6 +159,26 @@ def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utteranc
     values = {k: v for k, v in asdict(result).items() if result.unit != "word" or k not in NEW}
     write_text(folder / FIGURES, json.dumps(values, indent=2))
     return folder
+
+
+def _keep_apart(folder: Path, result: Result) -> None:
+    """Moves an earlier result away that is of other utterances than the one to come."""
+    try:
+        earlier = read_result(folder / FIGURES)
+    except ValueError:  # none, or one that nobody can read
+        return
+    if None in (earlier.references, result.references) or earlier.references == result.references:
+        return
+    target = folder.parent / "replaced" / f"{folder.name}_{earlier.references}"
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(exist_ok=True)
+    folder.rename(target)
+    logger.warning(
+        "an earlier result of this name is of other utterances (%d against %d): it is now %s",
+        earlier.utterances,
+        result.utterances,
+        target,
+    )
 
 
 def read_result(path: Path) -> Result:

@@ -16,7 +16,7 @@ from zipformer.config import RunConfig
 from zipformer.context import FRAME_SECONDS, Context, output_lengths, parse_contexts
 from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, TrainLoader, eval_batches
-from zipformer.data.manifests import count_cuts, manifest_seconds
+from zipformer.data.manifests import count_cuts, manifest_seconds, read_cuts, text_of
 from zipformer.data.sampler import Share
 from zipformer.model import AsrModel
 from zipformer.search import make_searcher
@@ -43,6 +43,7 @@ class AsrTask:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
+        self.left_out: dict[str, str] = {}  # validation cuts that cannot be used, with reasons
         self.tokenizer = open_tokenizer(config.data.bpe_model)
         if not self.tokenizer.can_encode:
             self.tokenizer.encode("")  # raises, saying what is missing
@@ -58,7 +59,18 @@ class AsrTask:
         return {self.tokenizer.file_name: self.tokenizer.path}
 
     def build_loader(self, share: Share) -> TrainLoader:
-        """Batches from ``data.train``."""
+        """Batches from ``data.train``.
+
+        Raises:
+            ValueError: If a validation set holds nothing to validate on.
+            FileNotFoundError: If one is missing.
+        """
+        for path in self.config.data.valid:
+            if not any(text_of(cut) for cut in read_cuts(path)):
+                raise ValueError(
+                    f"validation set {path} holds no cut with a transcript, so that nothing can be "
+                    "validated on it: leave it out of data.valid, or prepare it again"
+                )
         for_a_gpu = self.config.train.device != "cpu" and torch.cuda.is_available()
         return TrainLoader(
             self.config.data, self.tokenizer, self.config.train.seed, share, pin=for_a_gpu
@@ -119,7 +131,7 @@ class AsrTask:
                 total += info["loss"].item()
                 frames += info["frames"].item()
         total, frames = processes.sum(total, frames)
-        return total / max(frames, 1.0)
+        return total / frames if frames else float("nan")  # which is the best of nothing
 
     def _validation_wer(self, model: AsrModel, context: Context, processes: Processes) -> float:
         """Word errors in percent of the reference words: greedy search of the first head."""
@@ -139,7 +151,7 @@ class AsrTask:
                 errors += edit_distance(reference, heard)["total"]
                 words += len(reference)
         errors, words = processes.sum(errors, words)
-        return 100.0 * errors / max(words, 1.0)
+        return 100.0 * errors / words if words else float("nan")
 
     def _validation_batches(
         self, model: AsrModel, processes: Processes, limit: int = 0
@@ -156,8 +168,14 @@ class AsrTask:
         left = limit
         for path in self.config.data.valid:
             data = self.config.data
-            for batch in eval_batches(path, self.tokenizer, data, limit=left, part=part):
+            before = set(self.left_out)
+            batches = eval_batches(
+                path, self.tokenizer, data, limit=left, part=part, left_out=self.left_out
+            )
+            for batch in batches:
                 yield batch.to(device)
+            for name in self.left_out.keys() - before:
+                logger.warning("validation leaves out: %s", self.left_out[name])
             if limit:
                 left -= count_cuts(path)
                 if left <= 0:

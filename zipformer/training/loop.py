@@ -21,6 +21,7 @@ from zipformer.ops.memory import keep_freed_memory
 from zipformer.training.asr import AsrTask
 from zipformer.training.console import Console, logging_to
 from zipformer.training.distributed import Processes
+from zipformer.training.exclusive import only_training_in
 from zipformer.training.gpus import check_gpus, tell_of_idle_gpus
 from zipformer.training.metrics import (
     format_train,
@@ -69,6 +70,7 @@ def fit(config: RunConfig, task: Task | None = None, processes: Processes | None
     keep_freed_memory()
     settings.exp_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(only_training_in(settings.exp_dir, processes.is_main))
         console = stack.enter_context(logging_to(settings.exp_dir, processes.rank))
         stack.enter_context(processes.connected(precision.device))  # a signal ends the wait for it
         stop = stack.enter_context(StopSignals())
@@ -202,13 +204,24 @@ class _Loop:
                 self._save()  # whoever is interrupted then leaves without waiting for the others
             if any(self.run.processes.any(self.stop.requested)):
                 raise Interrupted
-        with self.stop.interruptible(), _evaluating(self.run.model, self.run.precision):
-            figures = self.run.task.validate(self.run.model, self.run.processes)
+        figures = self._figures()
         state.take_validation(figures)
         record = valid_record(state, figures)
         if self.run.metrics is not None:
             self.run.metrics.write(record)
             logger.info(format_valid(record))
+
+    def _figures(self) -> dict[str, float]:
+        """What the validation finds; what was trained is not lost if it cannot be done."""
+        try:
+            with self.stop.interruptible(), _evaluating(self.run.model, self.run.precision):
+                return self.run.task.validate(self.run.model, self.run.processes)
+        except Interrupted:
+            raise
+        except Exception:
+            if self.run.processes.world_size == 1 and self.state.step > self.saved_step:
+                self._save()  # several processes have saved before
+            raise
 
     def _save_is_overdue(self) -> bool:
         """By the clock of the main process."""

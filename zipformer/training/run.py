@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from zipformer.checkpoint.averaging import ModelAverage
+from zipformer.checkpoint.fingerprint import training_data_fingerprint
 from zipformer.checkpoint.provenance import Provenance, training_provenance
 from zipformer.config import OptimConfig, RunConfig
 from zipformer.config.toml import to_dict, to_toml
@@ -118,12 +119,30 @@ class Run:
         restored = self.checkpointer.restore()
         if restored is not None:
             logger.info("going on from %s: %s", restored, self.state.position)
+            if self.processes.is_main:
+                self._compare_data()
         else:
             if self.processes.is_main:
                 self.origin.provenance = training_provenance(self.config)
             if self.settings.init_from is not None:
                 logger.info("%s", self.task.initialise(self.model, self.settings.init_from))
         self._regroup()
+
+    def _compare_data(self) -> None:
+        """Says so if the cuts are others than those that the run began with."""
+        before = self.origin.provenance["data"]
+        now = training_data_fingerprint(self.config.data)
+        if before is None or now is None or before.split("+")[-1] == now:
+            return
+        logger.warning(
+            "the training data have changed since this run began (cuts were added, left out or "
+            "changed): what it learned is of both. %s",
+            f"In what is left of epoch {self.state.epoch} some cuts come twice and others not at "
+            "all"
+            if self.state.batch
+            else "The next epoch is of the new ones",
+        )
+        self.origin.provenance["data"] = f"{before}+{now}"
 
     def _advise(self) -> None:
         takers = self.share.batches_per_step // self.settings.accumulate  # of so many batches each
