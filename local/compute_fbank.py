@@ -32,7 +32,16 @@ from local.lib.feature_chunks import (
     process_all,
 )
 from local.lib.manifest_lines import new_manifest, read_lines
-from local.lib.skipped import Skipped, listing, read_skipped, skipped_beside, summary, write_skipped
+from local.lib.segments import within_recordings
+from local.lib.skipped import (
+    Skipped,
+    check_share,
+    listing,
+    read_skipped,
+    skipped_beside,
+    summary,
+    write_skipped,
+)
 from zipformer.data.manifests import check_manifest, count_cuts
 
 __all__ = ["Settings", "compute", "cuts_of_recordings"]
@@ -125,19 +134,30 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def cuts_of_recordings(recordings: Path, supervisions: Path | None, out_dir: Path) -> Path:
-    """Writes the cuts of two older manifests into ``out_dir``: one cut per supervision."""
+def cuts_of_recordings(
+    recordings: Path, supervisions: Path | None, out_dir: Path, max_bad_share: float = 0.01
+) -> Path:
+    """Writes the cuts of two older manifests into ``out_dir``: one cut per supervision.
+
+    Raises:
+        ValueError: If too many supervisions do not lie within their recordings.
+    """
     for path in filter(None, (recordings, supervisions)):
         check_manifest(path)
-    cuts = CutSet.from_manifests(
-        RecordingSet.from_file(recordings),
-        SupervisionSet.from_file(supervisions) if supervisions else None,
-    )
-    if supervisions:
-        cuts = cuts.trim_to_supervisions(keep_overlapping=False, keep_all_channels=False)
     path = out_dir / "raw" / recordings.name.replace("recordings", "cuts")
     path.parent.mkdir(parents=True, exist_ok=True)
-    cuts.to_file(path)
+    audio = RecordingSet.from_file(recordings).to_eager()
+    if supervisions is None:
+        CutSet.from_manifests(audio).to_file(path)
+        return path
+    by_id = {recording.id: recording for recording in audio}
+    good, skipped = within_recordings(SupervisionSet.from_file(supervisions), by_id)
+    for line in summary(skipped):
+        print(f"{supervisions}: {line}")
+    write_skipped(skipped_beside(path), skipped)
+    check_share(str(supervisions), skipped, len(good) + len(skipped), max_bad_share)
+    cuts = CutSet.from_manifests(audio, SupervisionSet.from_segments(good))
+    cuts.trim_to_supervisions(keep_overlapping=False, keep_all_channels=False).to_file(path)
     return path
 
 
@@ -146,7 +166,11 @@ def main() -> None:
     with one_line_errors(args.out_dir):
         train, plain = args.cuts, args.plain_cuts
         if args.recordings:
-            train = [cuts_of_recordings(args.recordings, args.supervisions, args.out_dir)]
+            train = [
+                cuts_of_recordings(
+                    args.recordings, args.supervisions, args.out_dir, args.max_bad_share
+                )
+            ]
         factors = tuple(float(factor) for factor in args.speed_factors.split(","))
         wanted = [
             Settings(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from local.lib.disk_space import is_disk_full
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import parse_cut, read_lines
+from local.lib.workers import worker_pool
 from zipformer.data.manifests import UNREADABLE, source_of
 from zipformer.files import replacing_folder
 from zipformer.progress import shown
@@ -71,7 +71,7 @@ def _run(work: partial[None], shards: Sequence[list[bytes]], num_jobs: int) -> I
     if num_jobs < 2 or len(shards) < 2:
         yield from map(work, range(len(shards)), shards)
         return
-    with ProcessPoolExecutor(min(num_jobs, len(shards))) as pool:
+    with worker_pool(min(num_jobs, len(shards))) as pool:
         yield from pool.map(work, range(len(shards)), shards)
 
 

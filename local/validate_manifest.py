@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from local.lib.errors import one_line_errors
 from local.lib.skipped import read_skipped
+from local.lib.workers import worker_pool
 from zipformer.config import DataConfig
 from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.filters import TrainingFilter
@@ -185,7 +185,7 @@ def validate_all(args: argparse.Namespace) -> list[Summary]:
     work = partial(_validate, tokenizer, config, args.load, args.load_every)
     if args.num_jobs < 2 or len(paths) < 2:
         return list(map(work, paths, tests))
-    with ProcessPoolExecutor(min(args.num_jobs, len(paths))) as pool:
+    with worker_pool(min(args.num_jobs, len(paths))) as pool:
         return list(pool.map(work, paths, tests))
 
 

@@ -7,7 +7,6 @@ what training will get.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
 from local.lib.skipped import Skipped, Unusable
+from local.lib.workers import worker_pool
 from zipformer.data.features import MIN_SAMPLES
 from zipformer.progress import shown
 
@@ -85,14 +85,24 @@ def _read_through(file: soundfile.SoundFile) -> int:
 
 
 def decode_all(
-    utterances: Sequence[Utterance], num_jobs: int, title: str
+    utterances: Sequence[Utterance], num_jobs: int, title: str, channel: int | None = None
 ) -> tuple[list[tuple[Utterance, Recording]], list[Skipped]]:
-    """Recordings of utterances in their order, and those that have none, with the reason."""
+    """Recordings of utterances in their order, and those that have none, with the reason.
+
+    Args:
+        utterances: Each in a file.
+        num_jobs: Processes.
+        title: Of the progress that is shown.
+        channel: Which one is heard, from 0. Without it files of several are left out: nobody would
+            notice that the wrong one was taken, or that two cancel each other.
+    """
     good, bad = [], []
     found = _map([u.audio for u in utterances], num_jobs)
     for utterance, outcome in zip(
         utterances, shown(found, title, len(utterances), "files"), strict=True
     ):
+        if isinstance(outcome, Format):
+            outcome = _one_channel(outcome, channel)
         if isinstance(outcome, Format):
             good.append((utterance, recording_of(utterance.name, utterance.audio, outcome)))
         else:
@@ -101,11 +111,20 @@ def decode_all(
     return good, bad
 
 
+def _one_channel(found: Format, channel: int | None) -> Format | Unusable:
+    """Refuses several channels, or fewer than the one that is asked for."""
+    if found.channels > 1 and channel is None:
+        return Unusable("several channels: say which with --channel N", f"{found.channels}")
+    if channel is not None and found.channels > 1 and channel >= found.channels:
+        return Unusable(f"no channel {channel}", f"{found.channels} channels, counted from 0")
+    return found
+
+
 def _map(paths: list[Path], num_jobs: int) -> Iterator[Format | Unusable]:
     if num_jobs < 2 or len(paths) <= FILES_PER_TASK:
         yield from map(_try, paths)
         return
-    with ProcessPoolExecutor(num_jobs) as pool:
+    with worker_pool(num_jobs) as pool:
         yield from pool.map(_try, paths, chunksize=FILES_PER_TASK)
 
 
@@ -129,14 +148,20 @@ def recording_of(name: str, path: Path, found: Format) -> Recording:
     )
 
 
-def cut_of(utterance: Utterance, recording: Recording, language: str | None = None) -> MonoCut:
-    """The cut of a whole recording (its first channel) with its transcript."""
+def cut_of(
+    utterance: Utterance,
+    recording: Recording,
+    language: str | None = None,
+    channel: int | None = None,
+) -> MonoCut:
+    """The cut of a whole recording with its transcript; of several channels the one asked for."""
+    heard = channel if channel is not None and recording.num_channels > 1 else 0
     supervision = SupervisionSegment(
         id=utterance.name,
         recording_id=recording.id,
         start=0.0,
         duration=recording.duration,
-        channel=0,
+        channel=heard,
         text=utterance.text,
         language=language,
         speaker=utterance.speaker,
@@ -145,7 +170,7 @@ def cut_of(utterance: Utterance, recording: Recording, language: str | None = No
         id=utterance.name,
         start=0.0,
         duration=recording.duration,
-        channel=0,
+        channel=heard,
         supervisions=[supervision],
         recording=recording,
     )

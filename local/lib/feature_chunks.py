@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from lhotse.utils import fastcopy
 from local.lib.disk_space import check_space
 from local.lib.manifest_lines import line_of, new_manifest, order, parse_cut, read_lines
 from local.lib.skipped import Skipped, Unusable, read_skipped, skipped_beside, write_skipped
+from local.lib.workers import worker_pool
 from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.features import MIN_SAMPLES, make_extractor
 from zipformer.data.manifests import source_of
@@ -73,7 +75,14 @@ def default_storage() -> str:
 def plan(
     lines: Sequence[bytes], factors: Sequence[float], num_jobs: int, shuffle_seed: int | None
 ) -> list[Chunk]:
-    """Every line at every speed, in the order of the manifest to be."""
+    """Every line at every speed, in the order of the manifest to be.
+
+    Raises:
+        ValueError: If two cuts have one id: their features would be stored under one name.
+    """
+    ids = Counter(json.loads(line)["id"] for line in lines)
+    if twice := [name for name, count in ids.items() if count > 1]:
+        raise ValueError(f"{len(twice)} ids stand for several cuts, as {twice[0]!r}: rename them")
     total = len(lines) * len(factors)
     size = max(1, min(CHUNK, -(-total // max(num_jobs, 1))))
     items = [
@@ -101,7 +110,7 @@ def _run(settings: Settings, chunks: Sequence[Chunk], num_jobs: int) -> Iterator
     if num_jobs < 2 or len(chunks) < 2:
         yield from map(work, chunks)
         return
-    with ProcessPoolExecutor(min(num_jobs, len(chunks))) as pool:
+    with worker_pool(min(num_jobs, len(chunks))) as pool:
         yield from pool.map(work, chunks)
 
 
@@ -154,9 +163,21 @@ def _with_features(
         channels=cut.channel,
         storage_type=storage.name,
         storage_path=str(Path(storage.storage_path).resolve()),
-        storage_key=storage.write(cut.id.replace("/", "_"), values),
+        storage_key=storage.write(key_of(cut.id), values),
     )
     return fastcopy(cut, features=features)
+
+
+def key_of(cut_id: str) -> str:
+    """Under which the features of a cut are stored: a name that any file system takes.
+
+    Ids of plain letters stay as they are; others get a hash, by which those that would look the
+    same, as ``a/b`` and ``a_b``, or be too long are told apart.
+    """
+    if re.fullmatch(r"[A-Za-z0-9._+-]{1,100}", cut_id) and not cut_id.startswith("."):
+        return cut_id
+    plain = re.sub(r"[^A-Za-z0-9._+-]", "_", cut_id)[:80].lstrip(".")
+    return f"{plain}-{hashlib.sha256(cut_id.encode()).hexdigest()[:16]}"
 
 
 def fingerprint(lines: Sequence[bytes], settings: Settings, shuffle_seed: int | None) -> str:

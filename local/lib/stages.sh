@@ -79,6 +79,17 @@ parse_options() {
   done
 }
 
+# ready CONFIG: says that all is there, and what comes next.
+# shellcheck disable=SC2154  # data_dir and recipe are set by the prepare.sh
+ready() {
+  log "ready: $data_dir"
+  if [ "$data_dir" = "$recipe/data" ]; then
+    log "next: python scripts/train.py ${recipe#"$repo_root"/}/$1"
+  else
+    log "next: copy ${recipe#"$repo_root"/}/$1, let its paths data/... begin with $data_dir/..., and train with it"
+  fi
+}
+
 # in_turn N: whether stage N is among those to be run.
 in_turn() { [ "$1" -ge "$stage" ] && [ "$1" -le "$stop_stage" ]; }
 

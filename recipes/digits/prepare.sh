@@ -83,4 +83,4 @@ stage 2 "features" features "$speed_factors"
 stage 3 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" \
   --cuts "$raw/digits_cuts_train.jsonl.gz" --out "$data_dir/lang_bpe/bpe.model"
 stage 4 "check" check
-log "ready: $data_dir"
+ready unified.toml

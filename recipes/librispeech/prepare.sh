@@ -146,4 +146,4 @@ else
   skip 6 "shards" "not asked for (--shar true)"
 fi
 if [ "$stop_stage" -ge 4 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
-log "ready: $data_dir"
+ready medium.toml

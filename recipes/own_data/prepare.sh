@@ -13,6 +13,8 @@
 # --force                    run stages again that are done
 # --data-dir DIR             where everything goes (recipes/own_data/data)
 # --audio-dir DIR            what the paths in the table are relative to, if not its folder
+# --channel N                which channel is heard of files with several, counted from 0; without
+#                            it they are left out
 # --text-form as-is|upper|lower   how texts are written
 # --split-by auto|speaker|text    what the sets are held apart by, if there is no column split
 #                            (auto: speaker with ten or more of them, else text)
@@ -27,14 +29,14 @@ set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$recipe/../.." && pwd)
 data_dir=$recipe/data
-tsv="" audio_dir="" text_form=as-is split_by=auto held_out=0.05
+tsv="" audio_dir="" channel="" text_form=as-is split_by=auto held_out=0.05
 features=precomputed speed_factors=0.9,1.0,1.1
 vocab_size=200 seed=42 max_bad_share=0.01
 num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 # shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
 . "$root/local/lib/stages.sh"
-parse_options "data_dir tsv audio_dir text_form split_by held_out features speed_factors vocab_size seed max_bad_share num_jobs" "$@"
+parse_options "data_dir tsv audio_dir channel text_form split_by held_out features speed_factors vocab_size seed max_bad_share num_jobs" "$@"
 need_python
 one_of features precomputed on-the-fly
 local=$root/local
@@ -45,6 +47,7 @@ bpe=$data_dir/lang_bpe/bpe.model
 table=(--tsv "$tsv" --text-form "$text_form" --split-by "$split_by" --held-out "$held_out"
   --seed "$seed" --max-bad-share "$max_bad_share")
 if [ -n "$audio_dir" ]; then table+=(--audio-dir "$(absolute "$audio_dir")"); fi
+if [ -n "$channel" ]; then table+=(--channel "$channel"); fi
 if in_turn 0; then
   [ -f "$tsv" ] || die "--tsv ${tsv:-is missing: give a table of audio files and texts}${tsv:+: no such file}"
   content=$(cksum <"$tsv") # a changed table is read again
@@ -77,4 +80,4 @@ stage 2 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" --ex
   --cuts "$manifests/own_cuts_train.jsonl.gz" --out "$bpe"
 stage 3 "check" check
 if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
-log "ready: $data_dir"
+ready small.toml

@@ -8,6 +8,7 @@ column ``split`` a share of the speakers, or of the texts, is held out.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ COLUMNS = {  # and the names that each may have
     "id": ("id", "utt"),
 }
 REQUIRED = ("audio", "text")
+# Formats that libsndfile does not read, or whose rate no header tells.
+CONVERTED = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm", ".raw", ".pcm", ".sph")
 SETS = ("train", "valid", "test")
 SET_NAMES = {"dev": "valid", "validation": "valid", **{name: name for name in SETS}}
 SPEAKERS_TO_SPLIT = 10  # with fewer, texts are held out instead
@@ -85,7 +88,7 @@ def read_table(path: Path, audio_dir: Path, text_form: str = "as-is") -> Table:
             detail = f"{len(fields)}, expected {width}"
             table.skipped.append(Skipped("?", where, "wrong number of columns", detail))
             continue
-        row = {name: fields[index].strip() for name, index in columns.items()}
+        row = {name: _unquoted(fields[index].strip()) for name, index in columns.items()}
         name = row.get("id") or _name(row["audio"])
         try:
             _check(row, name in taken)
@@ -101,8 +104,15 @@ def read_table(path: Path, audio_dir: Path, text_form: str = "as-is") -> Table:
     return table
 
 
+def _unquoted(field: str) -> str:
+    """A field without the quotes that pandas and spreadsheets put around it."""
+    if re.fullmatch(r'"(?:[^"]|"")*"', field):  # quotes inside are doubled then
+        return field[1:-1].replace('""', '"').strip()
+    return field
+
+
 def _columns(path: Path, header: str) -> dict[str, int]:
-    found = [name.strip() for name in header.split("\t")]
+    found = [_unquoted(name.strip()) for name in header.split("\t")]
     columns = {}
     for column, names in COLUMNS.items():
         index = next((found.index(name) for name in names if name in found), None)
@@ -127,6 +137,9 @@ def _check(row: dict[str, str], twice: bool) -> None:
     """Raises ``Unusable`` if a line cannot be used."""
     if not row["audio"]:
         raise Unusable("no audio path")
+    suffix = Path(row["audio"]).suffix.lower()
+    if suffix in CONVERTED:
+        raise Unusable(f"{suffix} cannot be read: convert it, as with ffmpeg -i IN OUT.flac")
     if not row["text"]:
         raise Unusable("no text")
     if row.get("split", "train") not in SET_NAMES:
@@ -205,7 +218,7 @@ def prepare(args: argparse.Namespace) -> None:
         ValueError: If too many lines are bad, or a set would be empty.
     """
     table = read_table(args.tsv, args.audio_dir or args.tsv.parent, args.text_form)
-    good, damaged = decode_all(table.utterances, args.num_jobs, args.tsv.name)
+    good, damaged = decode_all(table.utterances, args.num_jobs, args.tsv.name, args.channel)
     where = {utterance.name: utterance.where for utterance in table.utterances}
     damaged = [Skipped(s.name, where[s.name], s.reason, s.detail or s.source) for s in damaged]
     skipped = table.skipped + damaged
@@ -215,7 +228,10 @@ def prepare(args: argparse.Namespace) -> None:
     if not sets:
         by = choose_split(usable, args.split_by)
         sets = hold_out(usable, args.held_out, by, args.seed)
-    cuts = {name: [cut_of(u, r) for u, r in good if sets[u.name] == name] for name in SETS}
+    cuts = {
+        name: [cut_of(u, r, channel=args.channel) for u, r in good if sets[u.name] == name]
+        for name in SETS
+    }
     _check_sets(args.tsv, cuts)
     texts = {cut.supervisions[0].text for cut in cuts["train"]}
     for name, some in cuts.items():
@@ -254,6 +270,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--split-by", choices=("auto", "speaker", "text"), default="auto")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--channel", type=int, help="of files with several, counted from 0")
     parser.add_argument("--num-jobs", type=int, default=2)
     parser.add_argument("--max-bad-share", type=float, default=0.01, help="of lines left out")
     return parser.parse_args()

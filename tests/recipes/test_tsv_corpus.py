@@ -138,12 +138,14 @@ def test_a_set_without_utterances_is_an_error(tmp_path: Path) -> None:
     assert done.returncode == 1 and "no utterance for the set valid" in done.stderr
 
 
-def test_of_two_channels_the_first_is_taken(tmp_path: Path) -> None:
+def test_of_two_channels_the_one_asked_for_is_heard(tmp_path: Path) -> None:
     left = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     for index in range(3):
-        soundfile.write(tmp_path / f"{index}.wav", np.stack([left, 0 * left], axis=1), 8000)
+        soundfile.write(tmp_path / f"{index}.wav", np.stack([0 * left, left], axis=1), 8000)
     path = table(tmp_path, *(f"{index}.wav\ttext {index}\tann" for index in range(3)))
-    done = prepared(path, tmp_path / "out")
+    refused = prepared(path, tmp_path / "out")
+    assert refused.returncode == 1 and "--channel N" in refused.stderr
+    done = prepared(path, tmp_path / "out", "--channel", "1")
     assert done.returncode == 0, done.stderr
     manifest = tmp_path / "out" / "own_cuts_train.jsonl.gz"
     (cut,) = read(manifest)
@@ -151,3 +153,20 @@ def test_of_two_channels_the_first_is_taken(tmp_path: Path) -> None:
     compute(Settings(manifest, tmp_path / "f.jsonl.gz", tmp_path / "feats"))
     (cut,) = read(tmp_path / "f.jsonl.gz")
     assert cut.load_features().shape == (100, 80)
+
+
+def test_quotes_of_other_programs_are_taken_away_and_those_of_the_text_stay(tmp_path: Path) -> None:
+    table = tmp_path / "corpus.tsv"
+    table.write_text(
+        '"audio"\t"text"\n'
+        '"a.wav"\t"he said ""no"" twice"\n'
+        'b.wav\t"hello" she said "bye"\n'
+        "c.m4a\tone\n"
+        "d.raw\ttwo\n"
+    )
+    found = read_table(table, tmp_path)
+    assert [(u.audio.name, u.text) for u in found.utterances] == [
+        ("a.wav", 'he said "no" twice'),
+        ("b.wav", '"hello" she said "bye"'),
+    ]
+    assert [s.reason.split(" ")[0] for s in found.skipped] == [".m4a", ".raw"]

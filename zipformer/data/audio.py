@@ -20,6 +20,7 @@ from torch import Tensor
 from zipformer.data.manifests import UNREADABLE, source_of
 
 logger = logging.getLogger(__name__)
+MOVED = "python local/relocate.py FOLDER"
 EQUAL_CHANNELS = 1e-3  # of full scale: what lossy formats leave between equal channels
 
 
@@ -39,11 +40,14 @@ class UnreadableCut(ValueError):
         return str(self.args[0])
 
     @classmethod
-    def of(cls, cut: Cut, error: Exception) -> UnreadableCut:
-        """Names the cut and its file."""
+    def of(cls, cut: Cut, error: Exception, source: str = "") -> UnreadableCut:
+        """Names the cut and its file, the source of its audio by default."""
+        advice = "mend or remove it and run the preparation again"
+        place = Path(source or source_of(cut))
+        if place.is_absolute() and not place.parent.exists():
+            advice = f"if the folder was moved, {MOVED} writes the new one into the manifests"
         return cls(
-            f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__}); mend or "
-            "remove it and run the preparation again",
+            f"cut {cut.id}: {place} cannot be read ({type(error).__name__}); {advice}",
             cut.id,
         )
 

@@ -19,7 +19,7 @@ from zipformer.data.augment import SpecAugment
 from zipformer.data.batch import Batch, collate
 from zipformer.data.features import extract
 from zipformer.data.level import draw_level
-from zipformer.data.manifests import DAMAGED, source_of, text_of
+from zipformer.data.manifests import DAMAGED, features_of, source_of, text_of
 from zipformer.data.noise import NoiseMixer
 from zipformer.data.seeds import generator_for, integer
 from zipformer.tokens import Tokenizer
@@ -161,7 +161,7 @@ def load_features(cut: Cut, sample_rate: int) -> Tensor:
         try:
             features = torch.from_numpy(np.array(cut.load_features(), dtype=np.float32))
         except DAMAGED as error:
-            raise UnreadableCut.of(cut, error) from error
+            raise UnreadableCut.of(cut, error, features_of(cut)) from error
     else:
         features = extract(cut_samples(cut, sample_rate), sample_rate)
     if not torch.isfinite(features).all():

@@ -136,5 +136,11 @@ def source_of(cut: Cut) -> str:
         recording = cut.tracks[0].cut.recording if hasattr(cut, "tracks") else cut.recording
         return str(recording.sources[0].source) if recording.sources else recording.id
     if getattr(cut, "has_features", False) and not hasattr(cut, "tracks"):
-        return f"{cut.features.storage_path}/{cut.features.storage_key}"
+        return features_of(cut)
     return cut.id
+
+
+def features_of(cut: Cut) -> str:
+    """Where the stored features of a cut lie, for messages; empty for a mixed one."""
+    features = getattr(cut, "features", None)
+    return "" if features is None else f"{features.storage_path}/{features.storage_key}"
