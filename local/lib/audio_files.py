@@ -17,11 +17,10 @@ from lhotse.audio import AudioSource
 from local.lib.skipped import Skipped, Unusable
 from local.lib.workers import worker_pool
 from zipformer.data.features import MIN_SAMPLES
+from zipformer.data.sound_files import BLOCK, TOLERANCE, UNKNOWN_LENGTH, sample_fault
 from zipformer.progress import shown
 
 SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several
-BLOCK = 1 << 20  # samples decoded at a time
-TOLERANCE = 2304  # samples, two frames of MP3, by which its header may be off
 FILES_PER_TASK = 32
 
 
@@ -69,7 +68,7 @@ def decode(path: Path) -> Format:
             promised = file.frames
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise Unusable("damaged audio", str(error).removesuffix(".")) from None
-    if promised - found.num_samples > TOLERANCE:
+    if found.num_samples + TOLERANCE < promised < UNKNOWN_LENGTH:
         raise Unusable("truncated audio", f"{found.num_samples} of {promised} samples")
     if found.num_samples < MIN_SAMPLES:
         raise Unusable("too short", f"{found.num_samples} samples")
@@ -79,8 +78,10 @@ def decode(path: Path) -> Format:
 def _read_through(file: soundfile.SoundFile) -> int:
     """Decodes all that is there; returns the number of samples."""
     count = 0
-    while block := len(file.read(BLOCK, dtype="float32")):  # unlike blocks(), which fills up
-        count += block
+    while len(block := file.read(BLOCK, dtype="float32")):  # unlike blocks(), which fills up
+        if fault := sample_fault(block):
+            raise Unusable(fault.partition(" (")[0], fault)
+        count += len(block)
     return count
 
 

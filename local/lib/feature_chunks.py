@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from lhotse import Fbank, Features
 from lhotse.cut import MonoCut
@@ -148,9 +147,8 @@ def _with_features(
     try:
         samples = cut_samples(cut, settings.sample_rate)
     except UnreadableCut as error:
-        raise Unusable("unreadable", type(error.__cause__).__name__) from error
-    if not np.isfinite(samples).all():
-        raise Unusable("samples that are not finite numbers")
+        reason = error.fault.partition(" (")[0] or "unreadable"
+        raise Unusable(reason, error.fault or type(error.__cause__).__name__) from error
     values = extractor.extract(samples, settings.sample_rate)  # (T, F)
     features = Features(
         type=extractor.name,

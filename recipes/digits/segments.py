@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zipformer.data.audio import read_file, resample
+from zipformer.data.audio import resample
+from zipformer.data.sound_files import read_file
 
 FADE_SECONDS = 0.003  # at both ends of every word, against clicks
 

@@ -16,7 +16,8 @@ from trained_digits import CHECKPOINT, trained
 
 from zipformer import Context
 from zipformer.commands.listen import CLEAR, DIM, PLAIN, fitted, listen
-from zipformer.data.audio import read_audio, resample
+from zipformer.data.audio import resample
+from zipformer.data.sound_files import read_audio
 from zipformer.streaming import Recognizer
 from zipformer.streaming.microphone import microphone
 

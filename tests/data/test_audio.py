@@ -13,7 +13,8 @@ from lhotse.serialization import deserialize_item
 from lhotse.utils import fastcopy
 from torch import Tensor
 
-from zipformer.data.audio import UnreadableCut, cut_samples, read_audio, resample
+from zipformer.data.audio import UnreadableCut, cut_samples, resample
+from zipformer.data.sound_files import read_audio
 
 TONE = 440.0
 

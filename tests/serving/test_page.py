@@ -15,7 +15,7 @@ from trained_digits import CHECKPOINT, trained
 
 from zipformer import Context
 from zipformer.context import FRONTEND_LOOKAHEAD
-from zipformer.data.audio import read_audio
+from zipformer.data.sound_files import read_audio
 from zipformer.evaluation.live import decode_live
 from zipformer.evaluation.transcribe import Transcriber
 from zipformer.search.words import text_of

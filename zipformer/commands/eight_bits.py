@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zipformer.data.audio import read_audio
+from zipformer.data.sound_files import read_audio
 from zipformer.evaluation.scoring import WordErrors, word_errors
 from zipformer.serving.recordings import Recording, Recordings
 from zipformer.streaming import Recognizer

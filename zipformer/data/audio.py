@@ -1,27 +1,18 @@
-"""Samples out of sound files and out of the recordings of cuts; the one resampler.
-
-Of several channels the rule is: a file that somebody wants transcribed is averaged, with a warning
-if its channels differ; a cut of a corpus is refused, for nobody would notice a bad choice.
-"""
+"""Samples out of the recordings of cuts; the one resampler."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
-import torch
 from lhotse.augmentation import Resample
 from lhotse.cut import Cut
-from torch import Tensor
 
 from zipformer.data.manifests import UNREADABLE, source_of
+from zipformer.data.sound_files import sample_fault
 
-logger = logging.getLogger(__name__)
 MOVED = "python local/relocate.py FOLDER"
-EQUAL_CHANNELS = 1e-3  # of full scale: what lossy formats leave between equal channels
 
 
 class UnreadableCut(ValueError):
@@ -30,11 +21,12 @@ class UnreadableCut(ValueError):
     Args:
         message: Naming the cut and its file.
         cut_id: Of the cut.
+        fault: What is wrong with its samples, if they can be read.
     """
 
-    def __init__(self, message: str, cut_id: str) -> None:
-        super().__init__(message, cut_id)  # both, so that it can be sent between processes
-        self.cut_id = cut_id
+    def __init__(self, message: str, cut_id: str, fault: str = "") -> None:
+        super().__init__(message, cut_id, fault)  # all, so that it can be sent between processes
+        self.cut_id, self.fault = cut_id, fault
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -50,46 +42,6 @@ class UnreadableCut(ValueError):
             f"cut {cut.id}: {place} cannot be read ({type(error).__name__}); {advice}",
             cut.id,
         )
-
-
-def read_audio(path: Path, sample_rate: int = 16000) -> Tensor:
-    """Reads a file as ``read_file`` does and brings it to ``sample_rate``, in Hz.
-
-    Returns:
-        (N,) float32 samples, full scale at +-1.
-    """
-    samples, rate = read_file(path)
-    return torch.from_numpy(resample(samples, rate, sample_rate))
-
-
-def read_file(path: Path) -> tuple[np.ndarray, int]:
-    """Reads a file and averages its channels to one, with a warning if they differ.
-
-    Args:
-        path: Any format that libsndfile reads: wav, flac, mp3, ogg, opus, aiff, ...
-
-    Returns:
-        (N,) float32 samples, full scale at +-1, and their rate in Hz.
-
-    Raises:
-        ValueError: If the file is missing, is no audio, is damaged, or holds none, naming it.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)  # (N, channels)
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"{path}: cannot be read as audio ({error}); convert it, for example with "
-            f"'ffmpeg -i {path.name} -ac 1 {path.stem}.wav'"
-        ) from error
-    if not samples.size:
-        raise ValueError(f"{path}: holds no audio")
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{path}: holds samples that are not finite numbers")
-    if np.abs(samples - samples[:, :1]).max() > EQUAL_CHANNELS:
-        logger.warning("%s: its %d channels differ; their average is heard", path, samples.shape[1])
-    return samples.mean(axis=1), rate
 
 
 def cut_samples(cut: Cut, sample_rate: int) -> np.ndarray:
@@ -116,6 +68,8 @@ def cut_samples(cut: Cut, sample_rate: int) -> np.ndarray:
         samples: np.ndarray = cut.load_audio()[0]  # (1, N)
     except UNREADABLE as error:
         raise UnreadableCut.of(cut, error) from error
+    if fault := sample_fault(samples):
+        raise UnreadableCut(f"cut {cut.id}: {source_of(cut)} holds {fault}", cut.id, fault)
     return samples
 
 

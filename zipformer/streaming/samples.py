@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from zipformer.data.sound_files import sample_fault
+
 Samples = Tensor | np.ndarray | Sequence[float]
 
 
@@ -41,4 +43,6 @@ def checked_samples(samples: Samples, sample_rate: int | None, wanted: int) -> n
     if not np.isfinite(array).all():
         bad = int(np.flatnonzero(~np.isfinite(array))[0])
         raise ValueError(f"sample {bad} of {len(array)} is {array[bad]}: not a finite number")
+    if fault := sample_fault(array):
+        raise ValueError(f"the audio holds {fault}: divide by the largest value of its format")
     return array.astype(np.float32)

@@ -1,0 +1,130 @@
+"""Samples out of sound files, in blocks: no header is believed, and an hour takes little memory.
+
+Of several channels the rule is: a file that somebody wants transcribed is averaged, with a warning
+if its channels differ, unless one is asked for; in a corpus it is left out unless one is asked for,
+for nobody would notice a bad choice there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 1 << 20  # samples decoded at a time
+EQUAL_CHANNELS = 1e-3  # of full scale: what lossy formats leave between equal channels
+# Of full scale, which loud mixes and lossy formats exceed a little. What lies beyond is on another
+# scale, as samples of 16 bits that were written as floats.
+LARGEST_SAMPLE = 4.0
+TOLERANCE = 2304  # samples, two frames of MP3, by which a header may be off
+UNKNOWN_LENGTH = 1 << 31  # samples from which on a header says nothing
+
+
+def sample_fault(samples: np.ndarray) -> str:
+    """What is wrong with samples, whatever they come from; empty if nothing is."""
+    if not samples.size:
+        return ""
+    low, high = float(samples.min()), float(samples.max())
+    if not np.isfinite(low + high):
+        return "samples that are not finite numbers"
+    if max(high, -low) > LARGEST_SAMPLE:
+        return f"samples far beyond full scale, +-1 (up to {max(high, -low):.0f})"
+    return ""
+
+
+def read_audio(path: Path, sample_rate: int = 16000, channel: int | None = None) -> Tensor:
+    """Reads a file and brings it to ``sample_rate``.
+
+    Args:
+        path: Any format that libsndfile reads: wav, flac, mp3, ogg, opus, aiff, ...
+        sample_rate: In Hz.
+        channel: Which one of several is heard, from 0; None for their average, with a warning if
+            they differ.
+
+    Returns:
+        (N,) float32 samples, full scale at +-1.
+
+    Raises:
+        ValueError: If the file is missing, is no audio, is damaged, holds none or samples that
+            cannot be right, or lacks the channel, naming it. A file that ends early is heard, with
+            a warning.
+    """
+    with _opened(path) as file:
+        pieces = list(_resampled(_one_channel(file, path, channel), file.samplerate, sample_rate))
+    samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    if not samples.size:
+        raise ValueError(f"{path}: holds no audio")
+    return torch.from_numpy(samples)
+
+
+def read_file(path: Path) -> tuple[np.ndarray, int]:
+    """(N,) float32 samples of a file as they are, and their rate in Hz; else as ``read_audio``."""
+    with _opened(path) as file:
+        return np.concatenate(list(_one_channel(file, path, None))), file.samplerate
+
+
+def num_channels(path: Path) -> int:
+    """How many channels a file has; raises as ``read_audio``."""
+    with _opened(path) as file:
+        count: int = file.channels
+        return count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """The file; what libsndfile says of it while it is read becomes an error that names it."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield file
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: cannot be read as audio ({error}); convert it, for example with "
+            f"'ffmpeg -i {path.name} -ac 1 {path.stem}.wav'"
+        ) from error
+
+
+def _one_channel(
+    file: soundfile.SoundFile, path: Path, channel: int | None
+) -> Iterator[np.ndarray]:
+    """(N,) samples at the file's rate, block by block."""
+    if channel is not None and channel >= file.channels:
+        raise ValueError(f"{path}: there is no channel {channel}; it has {file.channels}, from 0")
+    count, differs = 0, False
+    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):  # (N, channels)
+        count += len(block)
+        if fault := sample_fault(block):
+            raise ValueError(f"{path}: holds {fault}")
+        differs |= bool(np.abs(block - block[:, :1]).max() > EQUAL_CHANNELS)
+        yield block.mean(axis=1) if channel is None else block[:, channel]
+    if differs and channel is None:
+        logger.warning(
+            "%s: its %d channels differ; their average is heard (--channel each hears them apart)",
+            path,
+            file.channels,
+        )
+    if count + TOLERANCE < file.frames < UNKNOWN_LENGTH:
+        logger.warning(
+            "%s ends early: %d of the %d samples that it announces", path, count, file.frames
+        )
+
+
+def _resampled(blocks: Iterator[np.ndarray], rate: int, new_rate: int) -> Iterator[np.ndarray]:
+    """The blocks at another rate: together what ``resample`` makes of them together."""
+    if rate == new_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, new_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
