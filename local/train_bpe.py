@@ -1,4 +1,4 @@
-"""Trains the token set: a sentencepiece unigram model with ids 0 <blk>, 1 <sos/eos>, 2 <unk>."""
+"""Trains the token set: a sentencepiece model with ids 0 <blk>, 1 <sos/eos>, 2 <unk>."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from zipformer.data.manifests import open_cuts, text_of
 from zipformer.files import replacing
 from zipformer.progress import shown
 from zipformer.tokens import SPECIAL_TOKENS, UNK_ID, open_tokenizer
+from zipformer.tokens.scripts import without_blanks
 
 MANY = 50_000  # texts, from which sentencepiece learns long, and without a word
 
@@ -76,6 +77,38 @@ def _train(lines: list[str], vocab_size: int) -> bytes:
     return model.getvalue()
 
 
+def train_characters(texts: Iterable[str]) -> bytes:
+    """A model whose tokens are the characters of texts, for scripts without blanks.
+
+    Args:
+        texts: One transcript each; blanks between Chinese or Japanese characters write nothing.
+
+    Raises:
+        ValueError: If there is no text.
+    """
+    lines = [without_blanks(text) for text in texts if text.strip()]
+    if not lines:
+        raise ValueError("no text to train a token set on")
+    model = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        model_type="char",
+        vocab_size=len({c for line in lines for c in line}) + len(SPECIAL_TOKENS) + 1,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        add_dummy_prefix=False,  # else every utterance begins with a token that says nothing
+        control_symbols=list(SPECIAL_TOKENS[:UNK_ID]),
+        unk_id=UNK_ID,
+        bos_id=-1,
+        eos_id=-1,
+        input_sentence_size=100_000_000,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
 def texts_of(cuts: list[Path], text: list[Path]) -> Iterator[str]:
     """Transcripts of manifests, and lines of text files."""
     for path in cuts:
@@ -93,6 +126,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--vocab-size", type=int, default=500)
     parser.add_argument(
+        "--characters", action="store_true", help="a token for each character (Chinese, Japanese)"
+    )
+    parser.add_argument(
         "--exact", action="store_true", help="it is an error if the text carries fewer tokens"
     )
     parser.add_argument("--out", type=Path, required=True, help="model to write, as in bpe.model")
@@ -102,7 +138,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with one_line_errors(args.out.parent):
-        model, size = train_bpe(texts_of(args.cuts, args.text), args.vocab_size)
+        texts = texts_of(args.cuts, args.text)
+        if args.characters:
+            model, size = train_characters(texts), args.vocab_size
+        else:
+            model, size = train_bpe(texts, args.vocab_size)
         if size < args.vocab_size and args.exact:
             raise ValueError(
                 f"the text carries no more than {size} tokens, but {args.vocab_size} were asked "

@@ -76,9 +76,7 @@ def test_one_rule_for_the_scale_wherever_samples_come_in(tmp_path: Path) -> None
         with pytest.raises(ValueError, match="far beyond full scale"):
             heard()
     for read in (lambda: cut_samples(wrong, 16000), lambda: load_features(wrong, 16000)):
-        with pytest.raises(
-            UnreadableCut, match=r"cut wrong: .*wav holds samples far"
-        ):
+        with pytest.raises(UnreadableCut, match=r"cut wrong: .*wav holds samples far"):
             read()
     with pytest.raises(Unusable, match="far beyond full scale"):
         decode(path)
