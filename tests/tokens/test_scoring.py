@@ -139,6 +139,8 @@ def test_a_missing_normalizer_names_the_package(
         ("auto", [["one", "two"], []], "word"),
         ("auto", [["你"], ["好"]], "char"),
         ("auto", [["你"], ["ok"]], "mixed"),
+        ("auto", [["你", ","], ["。", "-"]], "char"),
+        ("auto", [["one", "。"], ["-"]], "word"),
         ("auto", [], "word"),
         ("char", [["a"]], "char"),
         ("word", [["你"]], "word"),
@@ -148,3 +150,33 @@ def test_the_unit_of_a_set_is_what_its_references_hold(
     unit: str, said: list[list[str]], expected: str
 ) -> None:
     assert unit_of(ScoringConfig(unit=unit), said) == expected  # type: ignore[arg-type]
+
+
+def test_a_typographic_apostrophe_stays_itself(tokenizer: Tokenizer) -> None:
+    text = "\u2018don\u2019t\u2019 \u2014 x-ray"
+    assert units(tokenizer, text, drop_punctuation=True) == ["don\u2019t", "x-ray"]
+
+
+@pytest.mark.parametrize("unit", ["auto", "char", "word"])
+def test_a_perfect_hypothesis_of_bytes_has_no_error(unit: str, tmp_path: Path) -> None:
+    """Full-width letters stand alone between blanks in such a vocabulary."""
+    import sentencepiece as spm
+
+    from zipformer.tokens import byte_level
+
+    text = "\uff46\uff55\uff4c\uff4c\u3000\uff57\uff49\uff44 one"
+    spm.SentencePieceTrainer.Train(
+        sentence_iterator=iter([byte_level.encode(text)] * 20),
+        model_prefix=str(tmp_path / "bbpe"),
+        model_type="char",
+        hard_vocab_limit=False,
+        user_defined_symbols=["<blk>", "<sos/eos>"],
+        unk_id=2,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+    )
+    tokenizer = open_tokenizer(tmp_path / "bbpe.model")
+    perfect = tokenizer.decode(tokenizer.encode(text))
+    said, heard = Scorer(ScoringConfig(unit=unit), tokenizer).pair(text, perfect)  # type: ignore[arg-type]
+    assert said and said == heard

@@ -69,11 +69,13 @@ def unit_of(rules: ScoringConfig, references: Iterable[Sequence[str]]) -> str:
     Args:
         rules: The section ``[scoring]``.
         references: Units of what was said. Where these decide, characters of scripts without
-            blanks are ``char`` if there is nothing else, and ``mixed`` beside words.
+            blanks are ``char`` if there are no words beside them, and ``mixed`` if there are;
+            punctuation decides nothing.
     """
     if rules.unit != "auto":
         return rules.unit
-    found = {is_unspaced(unit) for said in references for unit in said}
+    letters = (unit for said in references for unit in said if any(c.isalnum() for c in unit))
+    found = {is_unspaced(unit) for unit in letters}
     return "word" if found <= {False} else "char" if found == {True} else "mixed"
 
 
@@ -111,9 +113,11 @@ def without_punctuation(text: str) -> str:
         >>> without_punctuation("Well, don't: 'x-ray'!")
         "Well  don't   x-ray  "
     """
-    inside = re.sub(r"(?<=\w)['\u2019-](?=\w)", lambda match: chr(0xE000 + ord(match[0])), text)
-    spaced = "".join(" " if unicodedata.category(c)[0] in "PS" else c for c in inside)
-    return re.sub("[\ue000-\uf8ff]", lambda match: chr(ord(match[0]) - 0xE000), spaced)
+    inside = {match.start() for match in re.finditer(r"(?<=\w)['\u2019-](?=\w)", text)}
+    return "".join(
+        " " if i not in inside and unicodedata.category(c)[0] in "PS" else c
+        for i, c in enumerate(text)
+    )
 
 
 @cache

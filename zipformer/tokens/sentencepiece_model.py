@@ -9,6 +9,7 @@ import sentencepiece as spm
 
 from zipformer.tokens import byte_level
 from zipformer.tokens.pieces import WORD_START
+from zipformer.tokens.scripts import without_blanks
 from zipformer.tokens.tokenizer import Tokenizer
 
 
@@ -75,6 +76,10 @@ class ByteLevelTokenizer(SentencePieceTokenizer):
     def normalize(self, text: str) -> str:
         """A text as it is cut into tokens, in stand-ins for bytes."""
         return super().normalize(byte_level.encode(text))
+
+    def plain(self, text: str) -> str:
+        """As of every model; blanks that tokens cannot write are gone before letters change."""
+        return super().plain(without_blanks(" ".join(text.split())))
 
     def _written(self, tokens: list[str]) -> list[str]:
         return [byte_level.piece(token) for token in tokens]
