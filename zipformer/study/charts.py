@@ -1,7 +1,8 @@
 """The figures of a study: word error rate over right context, or over latency.
 
 A line is a run on one test set in one mode and search, at one chunk and left context where right
-context varies; a point is the mean over the seeds, and a stroke from it ends at the highest.
+context varies. Its colour tells the run, how it is drawn the test set. A point is the mean over the
+seeds, and a stroke from it ends at the highest.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import math
 from collections.abc import Sequence
 
 from zipformer.report.axis import Axis, value_axis, with_texts
-from zipformer.report.chart import Chart, Line, Mark, Point, shape
+from zipformer.report.chart import Chart, Line, LineStyle, Mark, Point, shape
 from zipformer.report.wer_chart import LATENCY, LOG_FROM, rate_label
 from zipformer.study.description import Horizontal, Published
 from zipformer.study.summary import Row
 
+STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dotted")  # of test sets, in their order
 RIGHT = "right context in frames of 10 ms"
 
 
@@ -35,13 +37,14 @@ def rates_chart(
     axis, place_of_full = _axis(horizontal, values)
     names = _without_common(list(groups))
     runs = list(dict.fromkeys(row.run.name for row in rows))
-    lines = [
-        _line(label, runs.index(members[0].run.name), members, horizontal, place_of_full)
-        for label, members in zip(names, groups.values(), strict=True)
-    ]
+    sets = list(dict.fromkeys(row.way.set for row in rows))
+    lines = []
+    for label, members in zip(names, groups.values(), strict=True):
+        points = _points(members, runs.index(members[0].run.name), horizontal, place_of_full)
+        style = STYLES[sets.index(members[0].way.set) % len(STYLES)]
+        lines.append(Line(label, runs.index(members[0].run.name), points, style))
     rates = [wer for members in groups.values() for row in members for wer in row.wers]
     if horizontal == "latency" and not math.isnan(place_of_full):
-        sets = {row.way.set for row in rows}
         for i, other in enumerate(p for p in published if p.context == "full" and p.set in sets):
             mark = Mark(
                 "diamond", f"{other.name}, {other.set}: {other.wer:g} ({other.source})", True
@@ -88,16 +91,16 @@ def _axis(horizontal: Horizontal, values: Sequence[float]) -> tuple[Axis, float]
     return axis.with_place("full") if math.inf in values else (axis, math.nan)
 
 
-def _line(
-    label: str, color: int, rows: Sequence[Row], horizontal: Horizontal, place_of_full: float
-) -> Line:
+def _points(
+    rows: Sequence[Row], color: int, horizontal: Horizontal, place_of_full: float
+) -> list[Point | None]:
     points: list[Point | None] = []
     for row in sorted(rows, key=lambda row: (_value(row, horizontal), row.context.chunk)):
         x = _value(row, horizontal)
         high = max(row.wers) if len(row.wers) > 1 else None
         mark = Mark(shape(color), _title(row), not row.results[0].streamable and x < math.inf)
         points.append(Point(place_of_full if x == math.inf else x, row.mean, mark, high))
-    return Line(label, color, points)
+    return points
 
 
 def _title(row: Row) -> str:
