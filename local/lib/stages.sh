@@ -122,6 +122,10 @@ stage() {
   )
   status=$?
   set -e
+  if [ "$status" -eq 130 ]; then # Ctrl-C
+    log "stage $number ($title) was interrupted; the same command goes on here" >&2
+    exit 130
+  fi
   if [ "$status" -ne 0 ]; then
     die "stage $number ($title) failed; the same command continues here once it is mended"
   fi

@@ -1,6 +1,10 @@
 """local/lib/stages.sh: a step of data preparation that recipes share."""
 
+import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +60,39 @@ def test_a_failing_command_inside_a_stage_stops_everything(tmp_path: Path) -> No
     assert (status, log) == (1, "hello\n")
     assert "stage 0 (greet) failed" in printed
     assert stages(tmp_path)[1] == "hello\nafter\nbye\n"
+
+
+WAITING = """\
+import sys, time
+from pathlib import Path
+from local.lib.errors import one_line_errors
+begun = Path(sys.argv[1])
+with one_line_errors(begun.parent):
+    if not begun.exists():
+        begun.touch()
+        time.sleep(60)
+"""
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    script, begun = tmp_path / "prepare.sh", tmp_path / "begun"
+    waits = f"{sys.executable} {tmp_path}/waiting.py {begun}"
+    script.write_text(
+        SCRIPT.format(data=tmp_path, root=ROOT, middle="true") + f'stage 2 "w" {waits}'
+    )
+    process = subprocess.Popen(
+        ["bash", script], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not begun.exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in said and "ERROR" not in said
+    assert said.endswith("stage 2 (w) was interrupted; the same command goes on here\n")
+    done = run("bash", script)
+    assert done.returncode == 0 and done.stdout.count("done before") == 2
 
 
 HELPERS = """\
