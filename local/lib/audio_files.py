@@ -17,7 +17,13 @@ from lhotse.audio import AudioSource
 from local.lib.skipped import Skipped, Unusable
 from local.lib.workers import worker_pool
 from zipformer.data.features import MIN_SAMPLES
-from zipformer.data.sound_files import BLOCK, TOLERANCE, UNKNOWN_LENGTH, sample_fault
+from zipformer.data.sound_files import (
+    BLOCK,
+    TOLERANCE,
+    UNKNOWN_LENGTH,
+    foreign_format,
+    sample_fault,
+)
 from zipformer.progress import shown
 
 SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several
@@ -56,7 +62,8 @@ def decode(path: Path) -> Format:
     """Decodes a whole file.
 
     Raises:
-        Unusable: If it is empty, damaged, truncated or too short for features.
+        Unusable: If it is empty, of a format that is not read, damaged, truncated or too short for
+            features.
     """
     if not path.is_file():
         raise Unusable("no audio file")
@@ -66,7 +73,10 @@ def decode(path: Path) -> Format:
         with soundfile.SoundFile(path) as file:
             found = Format(_read_through(file), file.samplerate, file.channels)
             promised = file.frames
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        if kind := foreign_format(path):
+            advice = "convert it, as with ffmpeg -i IN OUT.flac"
+            raise Unusable(f"{kind}, which is not read: {advice}") from None
         raise Unusable("damaged audio", str(error).removesuffix(".")) from None
     if found.num_samples + TOLERANCE < promised < UNKNOWN_LENGTH:
         raise Unusable("truncated audio", f"{found.num_samples} of {promised} samples")

@@ -38,8 +38,6 @@ COLUMNS = {  # and the names that each may have
     "id": ("id", "utt"),
 }
 REQUIRED = ("audio", "text")
-# Formats that libsndfile does not read, or whose rate no header tells.
-CONVERTED = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm", ".raw", ".pcm", ".sph")
 SETS = ("train", "valid", "test")
 SET_NAMES = {"dev": "valid", "validation": "valid", **{name: name for name in SETS}}
 SPEAKERS_TO_SPLIT = 10  # with fewer, texts are held out instead
@@ -79,7 +77,7 @@ def read_table(path: Path, audio_dir: Path, text_form: str = "as-is") -> Table:
         raise ValueError(f"{path} is no text in UTF-8 ({error}): convert it") from None
     columns = _columns(path, lines[0])
     width = len(lines[0].split("\t"))
-    table, taken = Table(), set[str]()
+    table, taken = Table(), dict[str, str]()  # files by name
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
@@ -89,13 +87,13 @@ def read_table(path: Path, audio_dir: Path, text_form: str = "as-is") -> Table:
             table.skipped.append(Skipped("?", where, "wrong number of columns", detail))
             continue
         row = {name: _unquoted(fields[index].strip()) for name, index in columns.items()}
-        name = row.get("id") or _name(row["audio"])
+        name = row.get("id") or _name(row["audio"], taken)
         try:
             _check(row, name in taken)
         except Unusable as fault:
             table.skipped.append(Skipped(name or "?", where, fault.reason, fault.detail))
             continue
-        taken.add(name)
+        taken[name] = row["audio"]
         text = " ".join(TEXT_FORMS[text_form](row["text"]).split())
         audio = audio_dir / row["audio"]
         table.utterances.append(Utterance(name, audio, text, row.get("speaker") or None, where))
@@ -127,19 +125,17 @@ def _columns(path: Path, header: str) -> dict[str, int]:
     return columns
 
 
-def _name(audio: str) -> str:
-    """An id out of a path."""
+def _name(audio: str, taken: dict[str, str]) -> str:
+    """An id out of a path: without its suffix and with dashes, or as it is if that is taken."""
     path = Path(audio)
-    return "-".join(path.with_name(path.stem).parts).lstrip("/.-") if path.name else ""
+    name = "-".join(path.with_name(path.stem).parts).lstrip("/.-") if path.name else ""
+    return name if taken.get(name, audio) == audio else audio
 
 
 def _check(row: dict[str, str], twice: bool) -> None:
     """Raises ``Unusable`` if a line cannot be used."""
     if not row["audio"]:
         raise Unusable("no audio path")
-    suffix = Path(row["audio"]).suffix.lower()
-    if suffix in CONVERTED:
-        raise Unusable(f"{suffix} cannot be read: convert it, as with ffmpeg -i IN OUT.flac")
     if not row["text"]:
         raise Unusable("no text")
     if row.get("split", "train") not in SET_NAMES:

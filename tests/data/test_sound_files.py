@@ -120,3 +120,11 @@ def test_cuts_are_read_as_files_are(tmp_path: Path) -> None:
     (cut,) = make_cuts(tmp_path, [1.0])
     source = Path(cut.recording.sources[0].source)
     assert np.array_equal(cut_samples(cut, 16000), read_audio(source).numpy())
+
+
+def test_audio_of_a_format_that_is_not_read_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"\0\0\0 ftypM4A \0\0")
+    (tmp_path / "b.pcm").write_bytes(b"\0\1" * 9000)
+    for name, kind in (("a.wav", "MP4 or M4A"), ("b.pcm", "audio without a header")):
+        with pytest.raises(ValueError, match=rf"{name}: cannot be read as audio \({kind}\); conv"):
+            read_audio(tmp_path / name)

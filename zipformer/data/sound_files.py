@@ -28,6 +28,29 @@ LARGEST_SAMPLE = 4.0
 TOLERANCE = 2304  # samples, two frames of MP3, by which a header may be off
 UNKNOWN_LENGTH = 1 << 31  # samples from which on a header says nothing
 
+# What libsndfile does not read, by the bytes at a place of the file, whatever it is called.
+FOREIGN = {
+    (4, b"ftyp"): "MP4 or M4A",
+    (0, b"\x1aE\xdf\xa3"): "WebM or Matroska",
+    (0, b"0&\xb2u\x8ef\xcf\x11"): "WMA",
+    (0, b"#!AMR"): "AMR",
+    (0, b"\xff\xf1"): "AAC",
+    (0, b"\xff\xf9"): "AAC",
+    (0, b"ajkg"): "Shorten",
+    (0, b"NIST_1A"): "compressed SPHERE",  # others are read
+}
+HEADERLESS = (".raw", ".pcm")
+
+
+def foreign_format(path: Path) -> str:
+    """What a file that cannot be read is, if it is audio of a kind that is known; else empty."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+    for (place, magic), name in FOREIGN.items():
+        if head[place:].startswith(magic):
+            return name
+    return "audio without a header" if path.suffix.lower() in HEADERLESS else ""
+
 
 def sample_fault(samples: np.ndarray) -> str:
     """What is wrong with samples, whatever they come from; empty if nothing is."""
@@ -88,8 +111,9 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(path) as file:
             yield file
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        what = foreign_format(path) or error
         raise ValueError(
-            f"{path}: cannot be read as audio ({error}); convert it, for example with "
+            f"{path}: cannot be read as audio ({what}); convert it, for example with "
             f"'ffmpeg -i {path.name} -ac 1 {path.stem}.wav'"
         ) from error
 
