@@ -22,6 +22,7 @@ from lhotse.utils import fastcopy
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
 from local.lib.errors import one_line_errors
+from local.lib.feature_chunks import key_of
 from local.lib.manifest_lines import write_items
 from zipformer.data.audio import cut_samples
 from zipformer.data.manifests import check_manifest
@@ -33,7 +34,7 @@ def at_level(cuts: CutSet, gain: float, audio_dir: Path) -> Iterator[tuple[MonoC
     for cut in cuts:
         samples = gain * cut_samples(cut, cut.sampling_rate)
         name = f"{cut.id}-x{gain:g}"
-        path = (audio_dir / f"{name}.flac").resolve()
+        path = (audio_dir / f"{key_of(name)}.flac").resolve()
         soundfile.write(path, np.clip(samples, -1, 1), cut.sampling_rate, subtype="PCM_16")
         copy = Recording.from_file(path, recording_id=name).to_cut()
         copy.id, copy.custom = name, {"gain": gain}

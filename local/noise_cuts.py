@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from local.lib.skipped import check_share, skipped_beside, summary, write_skippe
 def find_audio(folder: Path) -> list[Utterance]:
     """The audio files in a folder and all below, named by their paths in it.
 
+    Names have dashes and no suffix, except where two would be the same.
+
     Raises:
         FileNotFoundError: If there is no such folder, or no audio in it.
     """
@@ -28,8 +31,13 @@ def find_audio(folder: Path) -> list[Utterance]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise FileNotFoundError(f"{folder} holds no audio ({', '.join(SUFFIXES)})")
-    names = [str(path.relative_to(folder).with_suffix("")).replace("/", "-") for path in files]
-    return [Utterance(name, path, "") for name, path in zip(names, files, strict=True)]
+    paths = [path.relative_to(folder) for path in files]
+    names = [str(path.with_suffix("")).replace("/", "-") for path in paths]
+    count = Counter(names)
+    return [
+        Utterance(name if count[name] == 1 else str(path), file, "")
+        for name, path, file in zip(names, paths, files, strict=True)
+    ]
 
 
 def windows(recording: Recording, prefix: str, seconds: float) -> Iterator[MonoCut]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def check_share(what: str, skipped: Sequence[Skipped], total: int, max_share: fl
 def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
     """Writes a TSV of name, source, reason and detail; no file if there is nothing to list."""
     lines = [
-        "\t".join(field.replace("\t", " ").replace("\n", " ") for field in fields) + "\n"
+        "\t".join(re.sub(r"[\t\r\n]", " ", field) for field in fields) + "\n"
         for fields in ((s.name, s.source, s.reason, s.detail) for s in skipped)
     ]
     if lines:
@@ -105,7 +106,7 @@ def read_skipped(path: Path) -> list[Skipped]:
     """What ``write_skipped`` wrote; nothing if there is no such file."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")
     return [Skipped(*line.split("\t")) for line in lines if line]
 
 

@@ -25,6 +25,16 @@ def test_samples_are_multiplied_clipped_and_rounded(tmp_path: Path, gain: float)
     assert not changed.has_features
 
 
+def test_ids_that_are_no_file_names_keep_their_own_audio(tmp_path: Path) -> None:
+    cuts = make_cuts(tmp_path / "a", [0.5, 0.6, 0.7])
+    for cut, name in zip(cuts, ("a/b", "a_b", "ü" * 200), strict=True):
+        cut.id = name
+    changed = [cut for cut, _ in at_level(CutSet.from_cuts(cuts), 1.0, tmp_path / "b")]
+    assert [cut.id for cut in changed] == ["a/b-x1", "a_b-x1", "ü" * 200 + "-x1"]
+    for cut, before in zip(changed, cuts, strict=True):
+        np.testing.assert_allclose(cut.load_audio(), before.load_audio(), atol=STEP)
+
+
 def test_the_command_writes_a_manifest_and_says_what_clips(tmp_path: Path) -> None:
     write_manifest(tmp_path / "cuts.jsonl.gz", make_cuts(tmp_path / "a", [0.5, 0.4]))
     options = ["--cuts", tmp_path / "cuts.jsonl.gz", "--audio-dir", tmp_path / "b"]

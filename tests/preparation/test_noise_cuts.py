@@ -42,3 +42,9 @@ def test_a_folder_of_noise_is_cut_into_pieces(tmp_path: Path) -> None:
 def test_a_folder_without_audio_is_refused(tmp_path: Path, folder: str) -> None:
     with pytest.raises(FileNotFoundError, match="not found|holds no audio"):
         find_audio(tmp_path / folder)
+
+
+def test_files_whose_paths_give_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name in ("a/b.wav", "a-b.wav", "a/b.flac", "c.wav"):
+        write_noise(tmp_path / name, 0.1)
+    assert [u.name for u in find_audio(tmp_path)] == ["a/b.flac", "a/b.wav", "a-b.wav", "c"]
