@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lhotse import Recording, SupervisionSegment
-from lhotse.utils import fastcopy
+from lhotse.utils import fastcopy, to_list
 
 from local.lib.skipped import Skipped
 
@@ -47,6 +47,8 @@ def _fault(segment: SupervisionSegment, recording: Recording | None) -> str:
         return "no such recording"
     if segment.duration <= 0:
         return "no duration"
+    if not set(to_list(segment.channel)) <= set(recording.channel_ids):
+        return "no such channel"
     if segment.start < -CLIPPED or segment.end > recording.duration + CLIPPED:
         return "beyond the recording"
     if min(segment.end, recording.duration) <= max(segment.start, 0.0):

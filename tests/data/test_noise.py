@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data.small_corpus import make_cuts, with_features, write_manifest
+from data.small_corpus import make_cuts, with_features, write_cut, write_manifest
 from lhotse import CutSet
 from lhotse.cut import Cut
 
@@ -37,6 +37,26 @@ def test_audio_gets_noise_at_the_ratio_asked_for(speech: Path, noise: Path) -> N
         added = mixer(cut, generator_for(seed)).load_audio() - clean
         ratio = 10 * math.log10(np.mean(clean**2) / np.mean(added**2))
         assert ratio == pytest.approx(7.0, abs=0.1)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_noise_of_another_rate_is_resampled(speech: Path, tmp_path: Path, rate: int) -> None:
+    sound = 0.1 * np.random.default_rng(2).standard_normal(2 * rate).astype(np.float32)
+    noise = write_manifest(tmp_path / "n.jsonl.gz", [write_cut(tmp_path, "n", sound, None, rate)])
+    mixer = NoiseMixer(noise, prob=1.0, snr=(7.0, 7.0), sample_rate=16000)
+    for seed, cut in enumerate(cuts_of(speech)):
+        clean = cut.load_audio()
+        mixed = mixer(cut, generator_for(seed))
+        added = mixed.load_audio() - clean
+        ratio = 10 * math.log10(np.mean(clean**2) / np.mean(added**2))
+        assert mixed.sampling_rate == 16000 and ratio == pytest.approx(7.0, abs=0.1)
+        assert load_features(mixed, 16000).shape == load_features(cut, 16000).shape
+
+
+def test_stored_features_of_noise_at_another_rate_are_refused(tmp_path: Path) -> None:
+    noise = with_features(write_manifest(tmp_path / "n.jsonl.gz", make_cuts(tmp_path / "n", [1.0])))
+    with pytest.raises(ValueError, match=r"noise cut000 .* of audio at 16000 Hz.*8000 Hz.*compute"):
+        NoiseMixer(noise, prob=1.0, snr=(7.0, 7.0), sample_rate=8000)
 
 
 def test_features_get_noise_at_the_ratio_asked_for(speech: Path, noise: Path) -> None:

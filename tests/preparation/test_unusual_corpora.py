@@ -66,13 +66,14 @@ def test_supervisions_are_clipped_a_little_and_left_out_by_name_otherwise(
         for name, (start, duration) in {**times, **wrong}.items()
     ]
     segments.append(SupervisionSegment("unknown", "b", 0.0, 1.0, text="one"))
+    segments.append(SupervisionSegment("right", "a", 0.0, 1.0, text="one", channel=1))
     RecordingSet.from_recordings([recording]).to_file(tmp_path / "x_recordings.jsonl.gz")
     SupervisionSet.from_segments(segments).to_file(tmp_path / "x_supervisions.jsonl.gz")
     manifests = tmp_path / "x_recordings.jsonl.gz", tmp_path / "x_supervisions.jsonl.gz"
-    with pytest.raises(ValueError, match="5 of 8 utterances cannot be used"):
+    with pytest.raises(ValueError, match="6 of 9 utterances cannot be used"):
         cuts_of_recordings(*manifests, tmp_path)
     printed = capsys.readouterr().out
-    for name in [*wrong, "unknown"]:
+    for name in [*wrong, "unknown", "right"]:
         assert name in printed
     SupervisionSet.from_segments(segments[:4]).to_file(manifests[1])
     cuts = list(CutSet.from_file(cuts_of_recordings(*manifests, tmp_path)))

@@ -25,7 +25,8 @@ class NoiseMixer:
 
     Raises:
         FileNotFoundError: If there is no such manifest.
-        ValueError: If it holds no cut that is long enough, or one of several channels.
+        ValueError: If it holds no cut that is long enough, or one of several channels or with
+            stored features of another rate.
     """
 
     def __init__(
@@ -39,15 +40,19 @@ class NoiseMixer:
         ]
         if not self.noises:
             raise ValueError(f"{path} holds no noise of a second or more (data.noise)")
-        for noise in self.noises:
-            check_one_channel(noise)
-        # Stored features are of the rate that preparation brought them to.
-        self.noises = [
-            noise
-            if noise.has_features or noise.sampling_rate == sample_rate
-            else noise.resample(sample_rate)
-            for noise in self.noises
-        ]
+        self.noises = [self._at_rate(noise, sample_rate) for noise in self.noises]
+
+    def _at_rate(self, noise: Cut, sample_rate: int) -> Cut:
+        """Noise of one channel at a rate, in Hz; stored features must have it already."""
+        check_one_channel(noise)
+        if noise.sampling_rate == sample_rate:
+            return noise
+        if noise.has_features:
+            raise ValueError(
+                f"{self.path}: noise {noise.id} has features of audio at {noise.sampling_rate} Hz, "
+                f"data.sample_rate is {sample_rate} Hz: compute them with local/compute_fbank.py"
+            )
+        return noise.resample(sample_rate)
 
     def __call__(self, cut: Cut, generator: torch.Generator) -> Cut:
         """The cut, mixed or not; a mixed one keeps its id, duration and transcript.
