@@ -15,6 +15,7 @@ from lhotse.cut import Cut
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
 from local.lib.errors import one_line_errors
+from local.lib.overlaps import key_of_cut, overlaps
 from local.lib.skipped import read_skipped
 from local.lib.workers import worker_pool
 from zipformer.config import DataConfig
@@ -42,6 +43,7 @@ class Summary:
     dropped: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    keys: set[int] = field(default_factory=set)
 
     def count(self, cut: Cut) -> None:
         """Adds a cut to the figures."""
@@ -50,6 +52,7 @@ class Summary:
         self.longest = max(self.longest, cut.duration)
         self.words += len(text_of(cut).split())
         self.speakers |= {s.speaker for s in cut.supervisions if s.speaker}
+        self.keys.add(key_of_cut(cut))
 
     def row(self) -> tuple[str, ...]:
         """The cells of its line in the table."""
@@ -132,6 +135,17 @@ def table(summaries: list[Summary]) -> str:
     return "\n".join(lines)
 
 
+def compare(summaries: Sequence[Summary], tests: Sequence[bool]) -> None:
+    """Adds what manifests have in common: an error if one of two is for tests, else a note."""
+    for first, second, count in overlaps([summary.keys for summary in summaries]):
+        one, other = summaries[first], summaries[second]
+        if tests[first] != tests[second]:
+            test, train = (one, other) if tests[first] else (other, one)
+            test.errors.append(f"{count} cuts are in {train.name} too, which is trained on")
+        else:
+            other.notes[f"that {one.name} has too"] += count
+
+
 def left_out(lists: Sequence[Path]) -> Iterator[str]:
     """A line for every reason in the lists of what preparation has skipped."""
     for path in lists:
@@ -184,9 +198,12 @@ def validate_all(args: argparse.Namespace) -> list[Summary]:
     tokenizer = open_tokenizer(args.bpe_model) if args.bpe_model else None
     work = partial(_validate, tokenizer, config, args.load, args.load_every)
     if args.num_jobs < 2 or len(paths) < 2:
-        return list(map(work, paths, tests))
-    with worker_pool(min(args.num_jobs, len(paths))) as pool:
-        return list(pool.map(work, paths, tests))
+        summaries = list(map(work, paths, tests))
+    else:
+        with worker_pool(min(args.num_jobs, len(paths))) as pool:
+            summaries = list(pool.map(work, paths, tests))
+    compare(summaries, tests)
+    return summaries
 
 
 def _validate(

@@ -94,3 +94,20 @@ def test_what_preparation_left_out_is_in_the_table(tmp_path: Path) -> None:
     write_skipped(tmp_path / "set.skipped.tsv", skipped)
     (line,) = left_out([tmp_path / "set.skipped.tsv", tmp_path / "other.skipped.tsv"])
     assert line.startswith("set: preparation left out 3: empty audio file")
+
+
+def test_cuts_that_two_manifests_have_are_counted_and_an_error_if_one_is_a_test(
+    tmp_path: Path,
+) -> None:
+    cuts = make_cuts(tmp_path / "a", [1.0, 1.1, 1.2, 1.3])
+    others = make_cuts(tmp_path / "b", [0.7, 0.8])  # of the same ids
+    first = write_manifest(tmp_path / "first.jsonl.gz", cuts)
+    second = write_manifest(tmp_path / "second.jsonl.gz", [*others, *cuts[2:]])
+    command = ("local/validate_manifest.py", "--num-jobs", "2", first)
+    both = run_script(*command, second)
+    assert both.returncode == 0 and "second: 2 that first has too" in both.stdout, both.stderr
+    tested = run_script(*command, "--tests", second)
+    assert tested.returncode == 1
+    assert "ERROR second: 2 cuts are in first too, which is trained on" in tested.stdout
+    write_manifest(second, others)
+    assert run_script(*command, "--tests", second).returncode == 0
