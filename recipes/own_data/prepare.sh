@@ -21,7 +21,7 @@
 # --held-out X               share of the utterances for valid, and again for test (0.05)
 # --features precomputed|on-the-fly   on the fly: training computes them, nothing is stored
 # --speed-factors 0.9,1.0,1.1   copies of the training set (precomputed)
-# --vocab-size N             tokens (200)
+# --vocab-size N             tokens (200), or as many as the text carries if that is fewer
 # --max-bad-share X          share of bad lines before it is an error (0.01)
 # --num-jobs N, --seed N
 set -euo pipefail
@@ -76,7 +76,7 @@ check() {
 
 stage 0 "manifests" make_manifests "${content:-}" "${table[@]}"
 stage 1 "features" make_features "$features" "$speed_factors" "$seed"
-stage 2 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" --exact \
+stage 2 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" \
   --cuts "$manifests/own_cuts_train.jsonl.gz" --out "$bpe"
 stage 3 "check" check
 if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi

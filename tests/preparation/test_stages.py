@@ -1,6 +1,7 @@
 """local/lib/stages.sh: a step of data preparation that recipes share."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,6 +94,31 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert said.endswith("stage 2 (w) was interrupted; the same command goes on here\n")
     done = run("bash", script)
     assert done.returncode == 0 and done.stdout.count("done before") == 2
+
+
+READY = """\
+set -euo pipefail
+recipe={root}/recipes/own_data
+data_dir={data}
+. {root}/local/lib/stages.sh
+ready small.toml
+"""
+
+
+def test_the_end_names_the_next_command(tmp_path: Path) -> None:
+    script = tmp_path / "prepare.sh"
+    for data, said in (
+        (
+            ROOT / "recipes/own_data/data",
+            "next: python scripts/train.py recipes/own_data/small.toml",
+        ),
+        (tmp_path, f"next: copy recipes/own_data/small.toml, let its paths data/... .*{tmp_path}/"),
+    ):
+        script.write_text(READY.format(root=ROOT, data=data))
+        done = run("bash", script)
+        assert done.returncode == 0 and f"ready: {data}" in done.stdout
+        assert re.search(said, done.stdout)
+    assert (ROOT / "recipes/own_data/small.toml").is_file()
 
 
 HELPERS = """\
