@@ -96,7 +96,7 @@ def test_what_preparation_left_out_is_in_the_table(tmp_path: Path) -> None:
     assert line.startswith("set: preparation left out 3: empty audio file")
 
 
-def test_cuts_that_two_manifests_have_are_counted_and_an_error_if_one_is_a_test(
+def test_cuts_that_two_manifests_have_are_counted_and_said_to_be_trained_on(
     tmp_path: Path,
 ) -> None:
     cuts = make_cuts(tmp_path / "a", [1.0, 1.1, 1.2, 1.3])
@@ -107,7 +107,6 @@ def test_cuts_that_two_manifests_have_are_counted_and_an_error_if_one_is_a_test(
     both = run_script(*command, second)
     assert both.returncode == 0 and "second: 2 that first has too" in both.stdout, both.stderr
     tested = run_script(*command, "--tests", second)
-    assert tested.returncode == 1
-    assert "ERROR second: 2 cuts are in first too, which is trained on" in tested.stdout
+    assert "second: 2 that first has too, which is trained on" in tested.stdout
     write_manifest(second, others)
-    assert run_script(*command, "--tests", second).returncode == 0
+    assert "has too" not in run_script(*command, "--tests", second).stdout
