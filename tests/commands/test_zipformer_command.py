@@ -77,7 +77,7 @@ def test_the_package_is_a_command_too() -> None:
         ("exports", "exports: unknown verb; did you mean export or report?"),
         (
             "qqqq",
-            "qqqq: unknown verb; known: train, decode, compare, report, adopt, transcribe, ",
+            "qqqq: unknown verb; known: train, decode, compare, study, report, adopt, ",
         ),
         ("--hlep", "--hlep: unknown option; did you mean --help?"),
     ],

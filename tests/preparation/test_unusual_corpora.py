@@ -130,7 +130,7 @@ def test_an_interrupted_preparation_says_one_line_and_leaves_no_process(tmp_path
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not list((tmp_path / "out").glob("feats/*/parts/*")) and process.poll() is None:
+    while not list((tmp_path / "out").glob("feats/*/feats-*")) and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=60)
