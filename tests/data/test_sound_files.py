@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,19 @@ def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert np.array_equal(whole.numpy(), resample(sound[:, 0], rate, 16000))
     monkeypatch.setattr(sound_files, "BLOCK", 777)
     assert torch.equal(read_audio(tmp_path / "a.wav"), whole)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_a_file_is_never_twice_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int
+) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(20.0, rate), rate)
+    monkeypatch.setattr(sound_files, "BLOCK", 10000)
+    tracemalloc.start()
+    samples = read_audio(tmp_path / "a.wav")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * samples.nbytes
 
 
 def test_a_header_that_claims_too_much_is_not_believed(tmp_path: Path) -> None:

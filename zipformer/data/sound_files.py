@@ -82,17 +82,15 @@ def read_audio(path: Path, sample_rate: int = 16000, channel: int | None = None)
             a warning.
     """
     with _opened(path) as file:
-        pieces = list(_resampled(_one_channel(file, path, channel), file.samplerate, sample_rate))
-    samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    if not samples.size:
-        raise ValueError(f"{path}: holds no audio")
+        blocks = _one_channel(file, path, channel)
+        samples = _joined(_resampled(blocks, file.samplerate, sample_rate), path)
     return torch.from_numpy(samples)
 
 
 def read_file(path: Path) -> tuple[np.ndarray, int]:
     """(N,) float32 samples of a file as they are, and their rate in Hz; else as ``read_audio``."""
     with _opened(path) as file:
-        return np.concatenate(list(_one_channel(file, path, None))), file.samplerate
+        return _joined(_one_channel(file, path, None), path), file.samplerate
 
 
 def num_channels(path: Path) -> int:
@@ -141,6 +139,16 @@ def _one_channel(
         logger.warning(
             "%s ends early: %d of the %d samples that it announces", path, count, file.frames
         )
+
+
+def _joined(blocks: Iterator[np.ndarray], path: Path) -> np.ndarray:
+    """All blocks as one, (N,) float32: never twice in memory, as a list of them would be."""
+    samples = bytearray()  # the system moves it without copying when it grows
+    for block in blocks:
+        samples += np.ascontiguousarray(block, np.float32).data.cast("B")
+    if not samples:
+        raise ValueError(f"{path}: holds no audio")
+    return np.frombuffer(samples, np.float32)
 
 
 def _resampled(blocks: Iterator[np.ndarray], rate: int, new_rate: int) -> Iterator[np.ndarray]:
