@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import soundfile
 from commands.calling import Caller
 from trained_digits import CHECKPOINT
 
-from zipformer.commands.transcribe import parse_channel, subtitle_paths
+from zipformer.commands import transcribe
+from zipformer.commands.transcribe import Outcome, parse_channel, subtitle_paths
+from zipformer.evaluation.transcribe import Transcript
 
 SPOKEN = sorted((CHECKPOINT.parent / "recordings").glob("*.flac"))
 
@@ -72,6 +76,51 @@ def test_subtitles_overwrite_no_others(call: Caller, tmp_path: Path) -> None:
     written = sorted(path.name for path in tmp_path.glob("*.srt"))
     assert written == ["a.flac.srt", "a.wav.srt", "b.srt"]
     assert subtitle_paths([Path("x/a.wav"), Path("y/a.wav")])[Path("y/a.wav")] == Path("y/a.srt")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.wav", "a.mp3", "a.wav.flac"],
+        ["a.wav", "a.0.wav", "a.1.flac"],
+        ["a.wav", "a.mp3", "a.wav.1.flac"],
+        ["a.wav", "a.mp3", "a.wav.flac", "a.wav.0.ogg", "a.0.wav"],
+    ],
+)
+def test_no_two_files_have_the_same_subtitles_nor_do_their_channels(names: list[str]) -> None:
+    paths = subtitle_paths([Path(name) for name in names]).values()
+    of_channels = [path.with_suffix(f".{number}.srt") for path in paths for number in (0, 1)]
+    assert len({*paths, *of_channels}) == 3 * len(names)
+
+
+def test_what_is_done_stays_when_a_process_is_ended_from_outside(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcribe, "ProcessPoolExecutor", KilledPool)
+    files = ["a.wav", "b.wav", "c.wav"]
+    done = call("transcribe", CHECKPOINT, *files, "--json", "--num-jobs", "2", cwd=tmp_path)
+    assert done.status == 1 and texts(done.stdout) == ["of a.wav"]
+    assert all(done.stderr.count(f"error: {name}: not heard") == 1 for name in files[1:])
+    assert "2 of 3 files could not be transcribed" in done.stderr
+
+
+class KilledPool:
+    """Processes that are killed after one file."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.ended = False
+
+    def submit(self, _: object, path: Path, __: object) -> Future[Outcome]:
+        future = Future[Outcome]()
+        if self.ended:
+            future.set_exception(BrokenProcessPool())
+        else:
+            future.set_result([Transcript(str(path), 1.0, "full", f"of {path}", [])])
+        self.ended = True
+        return future
+
+    def shutdown(self, **_: object) -> None:
+        """There is nothing to end."""
 
 
 def test_channels_are_numbers_or_words(call: Caller, tmp_path: Path) -> None:

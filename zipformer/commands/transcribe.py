@@ -12,9 +12,9 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -91,13 +91,17 @@ def parse_channel(text: str) -> int | str:
 
 def subtitle_paths(files: Sequence[Path]) -> dict[Path, Path]:
     """Where the subtitles of each file go: none overwrites those of another."""
-    counts = Counter(path.with_suffix(".srt") for path in dict.fromkeys(files))
-    return {
-        path: path.with_name(f"{path.name}.srt")
-        if counts[path.with_suffix(".srt")] > 1
-        else path.with_suffix(".srt")
-        for path in files
-    }
+    short = {path: path.with_suffix(".srt") for path in files}
+    whole = {path: path.with_name(f"{path.name}.srt") for path in files}
+    counts = Counter(short.values())
+    taken = {*short.values(), *whole.values()}
+
+    def is_free(target: Path) -> bool:
+        stem, number = target.with_suffix(""), target.with_suffix("").suffix[1:]
+        of_channel = number.isdecimal() and stem.with_suffix(".srt") in taken
+        return counts[target] == 1 and target not in whole.values() and not of_channel
+
+    return {path: short[path] if is_free(short[path]) else whole[path] for path in files}
 
 
 def _show(transcript: Transcript, as_json: bool) -> None:
@@ -141,13 +145,24 @@ def _outcomes(
         initargs=(args, context, max(1, torch.get_num_threads() // count)),
     )
     try:
-        yield pool.map(partial(_hear_there, channel=args.channel), args.files)
+        waiting = [(path, pool.submit(_hear_there, path, args.channel)) for path in args.files]
+        yield (_outcome_of(path, future) for path, future in waiting)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()  # it may be in the middle of an hour
         raise
     pool.shutdown()
+
+
+def _outcome_of(path: Path, future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:  # of all files that are not done then
+        return (
+            f"{path}: not heard, for a process was ended from outside, as where memory runs out; "
+            "transcribe it again with fewer --num-jobs"
+        )
 
 
 def hear(transcriber: Transcriber, path: Path, channel: int | str) -> Outcome:
