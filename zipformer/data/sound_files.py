@@ -145,7 +145,7 @@ def _joined(blocks: Iterator[np.ndarray], path: Path) -> np.ndarray:
     """All blocks as one, (N,) float32: never twice in memory, as a list of them would be."""
     samples = bytearray()  # the system moves it without copying when it grows
     for block in blocks:
-        samples += np.ascontiguousarray(block, np.float32).data.cast("B")
+        samples += block.astype(np.float32, copy=False).tobytes()
     if not samples:
         raise ValueError(f"{path}: holds no audio")
     return np.frombuffer(samples, np.float32)
