@@ -4,6 +4,8 @@
 
 Paths in manifests are absolute. Without --from and --to the folder that was given is searched:
 where a file is missing, the part of its path that is found below this folder tells where it went.
+What is still missing at the end is an error that names it. Finished stages of a preparation stay
+finished.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import new_manifest
+from zipformer.files import write_text
 
 PATH_KEYS = ("source", "storage_path")  # of recordings, and of stored features
 
@@ -70,35 +75,73 @@ def _paths(item: object) -> Iterator[tuple[dict[str, str], str]]:
                 yield from _paths(value)
 
 
-def by_prefix(old: str, new: str) -> Move:
-    """Replaces the folder at the beginning of a path."""
-    old, new = old.rstrip("/"), new.rstrip("/")
+@dataclass
+class Moves:
+    """Which folders are now which, and what is in none of them.
 
-    def move(path: str) -> str:
-        return new + path[len(old) :] if path == old or path.startswith(old + "/") else path
+    Args:
+        folders: The new one by the old one.
+        search: Where to look for files that are missing elsewhere; None looks nowhere.
+        missing: Paths that lead to nothing, after all moves.
+    """
 
-    return move
+    folders: dict[str, str] = field(default_factory=dict)
+    search: Path | None = None
+    missing: set[str] = field(default_factory=set)
 
+    def __call__(self, path: str) -> str:
+        """The path now, or as it is if nothing better is known."""
+        moved = path
+        if self.search is None:
+            moved = next(self._candidates(path), path)
+        elif not Path(path).exists():
+            there = (new for new in self._candidates(path) if Path(new).exists())
+            moved = next(there, "") or self._found(path, self.search) or path
+        if not Path(moved).exists():
+            self.missing.add(moved)
+        return moved
 
-def by_search(folder: Path) -> Move:
-    """Finds what is missing below a folder, by the end of its path."""
-    moved: dict[str, str] = {}  # folders
+    def _candidates(self, path: str) -> Iterator[str]:
+        for old, new in self.folders.items():
+            if path == old or path.startswith(old + "/"):
+                yield new + path[len(old) :]
 
-    def move(path: str) -> str:
-        for old, new in moved.items():
-            if path.startswith(old + "/") and Path(new + path[len(old) :]).exists():
-                return new + path[len(old) :]
-        if Path(path).exists():
-            return path
+    def _found(self, path: str, folder: Path) -> str:
         parts = Path(path).parts
         for i in range(1, len(parts)):
             found = folder.joinpath(*parts[i:])
             if found.exists():
-                moved[str(Path(*parts[:i]))] = str(folder)
+                self.folders[str(Path(*parts[:i]))] = str(folder)
                 return str(found)
-        return path
+        return ""
 
-    return move
+
+def by_prefix(old: str, new: str) -> Moves:
+    """Replaces the folder at the beginning of a path."""
+    return Moves({old.rstrip("/"): new.rstrip("/")})
+
+
+def by_search(folder: Path) -> Moves:
+    """Finds what is missing below a folder, by the end of its path."""
+    return Moves(search=folder)
+
+
+def move_markers(folder: Path, moves: Moves) -> None:
+    """Writes the new folders into the commands of finished stages, which are then not run again."""
+    for marker in folder.glob(".done/*"):
+        text = marker.read_text()
+        for old, new in map(_without_common_end, moves.folders.items()):
+            place = rf"(?<![^\s=]){re.escape(old)}(?![^\s/])"
+            text = new.join(re.split(place, text))
+        write_text(marker, text)
+
+
+def _without_common_end(folders: tuple[str, str]) -> tuple[str, str]:
+    """What has moved, if a folder has moved together with those above it."""
+    old, new = map(Path, folders)
+    while old.name == new.name and old.parent.name and new.parent.name:
+        old, new = old.parent, new.parent
+    return str(old), str(new)
 
 
 def parse_args() -> argparse.Namespace:
@@ -117,13 +160,16 @@ def main() -> None:
     with one_line_errors(args.folder):
         folder = args.folder.resolve()
         move = by_search(folder) if args.old is None else by_prefix(args.old, args.new)
-        total = 0
         for path in manifests_in(folder):
-            changed = relocate(path, move)
-            total += changed
-            print(f"{path}: {changed} paths changed")
-        if not total:
-            raise ValueError(f"no path in {folder} was changed: are --from and --to right?")
+            if changed := relocate(path, move):
+                print(f"{path}: {changed} paths changed")
+        move_markers(folder, move)
+        if move.missing:
+            raise ValueError(
+                f"{len(move.missing)} files and folders of these manifests are not there, as "
+                f"{min(move.missing)}: say where they went with --from OLD --to NEW"
+            )
+        print(f"{folder}: every file of its manifests is there")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from data.small_corpus import make_cuts, make_tokenizer, write_cut, write_manifest
 from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
-from preparation.steps import ROOT
+from preparation.steps import ROOT, run_script
 
 from local.compute_fbank import Settings, compute, cuts_of_recordings
 from local.lib.audio_files import Utterance, cut_of, decode_all
@@ -104,6 +104,35 @@ def test_a_moved_folder_is_named_and_can_be_written_into_its_manifests(tmp_path:
     for name in ("raw", "fbank"):
         batches = eval_batches(new / f"{name}.jsonl.gz", tokenizer, DataConfig(num_workers=0))
         assert sum(len(batch.cut_ids) for batch in batches) == 3
+
+
+def test_what_relocating_does_not_find_is_named_and_finished_stages_stay_finished(
+    tmp_path: Path,
+) -> None:
+    old, new = tmp_path / "old" / "data", tmp_path / "new" / "data"
+    inside, outside = make_cuts(old / "audio", [0.5]), make_cuts(tmp_path / "far", [0.5, 0.6])
+    write_manifest(old / "raw.jsonl.gz", [*inside, outside[1]])
+    (old / ".done").mkdir()
+    command = f"train --cuts {old}/raw --out={old} --more {old}er {tmp_path}/old/local/x.py\n"
+    (old / ".done" / "1").write_text(command)
+    new.parent.mkdir()
+    old.rename(new)
+    (tmp_path / "far").rename(tmp_path / "further")
+    lost = run_script("local/relocate.py", new)
+    assert lost.returncode == 1 and "raw.jsonl.gz: 1 paths changed" in lost.stdout
+    assert (
+        f"1 files and folders of these manifests are not there, as {tmp_path}/far/" in lost.stderr
+    )
+    moved = (
+        f"train --cuts {new}/raw --out={new} --more {tmp_path}/new/dataer {tmp_path}/new/local/x.py"
+    )
+    assert (new / ".done" / "1").read_text().split() == moved.split()
+    options = ("--from", tmp_path / "far", "--to", tmp_path / "further")
+    found = run_script("local/relocate.py", new, *options)
+    assert found.returncode == 0 and "every file of its manifests is there" in found.stdout
+    assert all(cut.load_audio().size for cut in CutSet.from_file(new / "raw.jsonl.gz"))
+    again = run_script("local/relocate.py", new)
+    assert again.returncode == 0 and "changed" not in again.stdout
 
 
 def test_files_of_several_channels_need_a_choice(tmp_path: Path) -> None:
