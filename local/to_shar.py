@@ -22,7 +22,8 @@ from local.lib.disk_space import is_disk_full
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import parse_cut, read_lines
 from local.lib.workers import worker_pool
-from zipformer.data.manifests import UNREADABLE, source_of
+from zipformer.data.audio import UnreadableCut
+from zipformer.data.manifests import DAMAGED, features_of
 from zipformer.files import replacing_folder
 from zipformer.progress import shown
 
@@ -79,15 +80,14 @@ def _write_shard(out_dir: Path, fields: dict[str, str], number: int, lines: list
     with SharWriter(out_dir, fields, shard_size=len(lines), shard_offset=number) as writer:
         for line in lines:
             cut = parse_cut(line)
+            stored = _only(cut, "features" in fields)
             try:
-                writer.write(_only(cut, "features" in fields))
-            except UNREADABLE as error:
+                writer.write(stored)
+            except DAMAGED as error:
                 if isinstance(error, OSError) and is_disk_full(error):
                     raise
-                raise ValueError(
-                    f"cut {cut.id}: {source_of(cut)} cannot be read ({type(error).__name__}): "
-                    "prepare it again"
-                ) from error
+                source = features_of(cut) if "features" in fields else ""
+                raise UnreadableCut.of(cut, error, source) from error
 
 
 def _only(cut: Cut, features: bool) -> Cut:

@@ -19,7 +19,8 @@ from local.lib.overlaps import key_of_cut, overlaps
 from local.lib.skipped import read_skipped
 from local.lib.workers import worker_pool
 from zipformer.config import DataConfig
-from zipformer.data.audio import UnreadableCut, cut_samples
+from zipformer.data.audio import cut_samples
+from zipformer.data.dataset import load_features
 from zipformer.data.filters import TrainingFilter
 from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
 from zipformer.files import write_text
@@ -107,13 +108,10 @@ def validate(
 
 
 def _load(cut: Cut) -> None:
-    if not cut.has_features:
+    if cut.has_features:
+        load_features(cut, cut.sampling_rate)
+    else:
         cut_samples(cut, cut.sampling_rate)
-        return
-    try:
-        cut.load_features()
-    except UNREADABLE as error:
-        raise UnreadableCut.of(cut, error) from error
 
 
 def table(summaries: list[Summary]) -> str:

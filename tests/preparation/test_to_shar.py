@@ -97,6 +97,15 @@ def test_a_cut_that_cannot_be_read_is_named_and_earlier_shards_stay(
     assert len(list((tmp_path / "shar").glob("cuts.*"))) == 5
 
 
+def test_stored_features_that_are_damaged_are_named(manifest: Path, tmp_path: Path) -> None:
+    stored = with_features(manifest)
+    cut = read(stored)[2]
+    file = Path(cut.features.storage_path) / cut.features.storage_key
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match=rf"cut {cut.id}: {file} cannot be read"):
+        to_shar(stored, tmp_path / "shar")
+
+
 def test_cuts_with_and_without_features_do_not_mix(manifest: Path, tmp_path: Path) -> None:
     stored = read(with_features(manifest))
     write_manifest(tmp_path / "mixed.jsonl.gz", [stored[0], *read(manifest)[1:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from local.compute_fbank import Settings, compute, cuts_of_recordings
 from local.lib.audio_files import Utterance, cut_of, decode_all
 from local.lib.feature_chunks import key_of
 from local.relocate import by_prefix, by_search, manifests_in, relocate
+from local.to_shar import to_shar
+from local.validate_manifest import validate
 from zipformer.config import DataConfig
 from zipformer.data.dataset import load_features
 from zipformer.data.loader import eval_batches
@@ -96,6 +99,12 @@ def test_a_moved_folder_is_named_and_can_be_written_into_its_manifests(tmp_path:
     for name, missing in (("raw", "old/audio/cut"), ("fbank", "old/feats")):
         with pytest.raises(ValueError, match=f"{missing}.*relocate.py"):
             list(eval_batches(new / f"{name}.jsonl.gz", tokenizer, DataConfig(num_workers=0)))
+        with pytest.raises(ValueError, match=f"{missing}.*relocate.py"):
+            to_shar(new / f"{name}.jsonl.gz", tmp_path / "shar")
+        errors = validate(new / f"{name}.jsonl.gz", None, DataConfig(), load=True).errors
+        assert len(errors) == 3 and all(re.search(f"{missing}.*relocate.py", e) for e in errors)
+    with pytest.raises(ValueError, match=r"old/audio/cut.*no such folder .*relocate\.py"):
+        compute(Settings(new / "raw.jsonl.gz", tmp_path / "o.jsonl.gz", tmp_path / "f"))
     moves = [by_search(new), by_prefix(str(new), str(old)), by_prefix(str(old), str(new))]
     for move, there in zip(moves, (True, False, True), strict=True):
         assert sum(relocate(path, move) for path in manifests_in(new)) == 9  # 3 raw, 6 fbank

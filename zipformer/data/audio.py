@@ -21,7 +21,7 @@ class UnreadableCut(ValueError):
     Args:
         message: Naming the cut and its file.
         cut_id: Of the cut.
-        fault: What is wrong with its samples, if they can be read.
+        fault: What is wrong with its samples, if they can be read, or that there is no folder.
     """
 
     def __init__(self, message: str, cut_id: str, fault: str = "") -> None:
@@ -34,13 +34,15 @@ class UnreadableCut(ValueError):
     @classmethod
     def of(cls, cut: Cut, error: Exception, source: str = "") -> UnreadableCut:
         """Names the cut and its file, the source of its audio by default."""
-        advice = "mend or remove it and run the preparation again"
+        advice, fault = "mend or remove it and run the preparation again", ""
         place = Path(source or source_of(cut))
         if place.is_absolute() and not place.parent.exists():
             advice = f"if the folder was moved, {MOVED} writes the new one into the manifests"
+            fault = f"no such folder (if it was moved: {MOVED})"
         return cls(
             f"cut {cut.id}: {place} cannot be read ({type(error).__name__}); {advice}",
             cut.id,
+            fault,
         )
 
 
