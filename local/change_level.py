@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from lhotse import CutSet, MonoCut, Recording
+from lhotse import MonoCut, Recording
+from lhotse.cut import Cut
 from lhotse.utils import fastcopy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
@@ -25,10 +26,10 @@ from local.lib.errors import one_line_errors
 from local.lib.feature_chunks import key_of
 from local.lib.manifest_lines import write_items
 from zipformer.data.audio import cut_samples
-from zipformer.data.manifests import check_manifest
+from zipformer.data.manifests import read_cuts
 
 
-def at_level(cuts: CutSet, gain: float, audio_dir: Path) -> Iterator[tuple[MonoCut, float]]:
+def at_level(cuts: Iterable[Cut], gain: float, audio_dir: Path) -> Iterator[tuple[MonoCut, float]]:
     """Yields a copy of every cut at another level, and the share of its samples that clip."""
     audio_dir.mkdir(parents=True, exist_ok=True)
     for cut in cuts:
@@ -60,8 +61,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="cuts manifest to write")
     args = parser.parse_args()
     with one_line_errors(args.audio_dir):
-        check_manifest(args.cuts)
-        made = list(at_level(CutSet.from_file(args.cuts), args.gain, args.audio_dir))
+        made = list(at_level(read_cuts(args.cuts), args.gain, args.audio_dir))
         write_items(args.out, [cut for cut, _ in made])
     clipped = sum(share for _, share in made) / max(1, len(made))
     print(f"{args.out}: {len(made)} cuts at {args.gain:g} times the level, {clipped:.2%} clipped")

@@ -42,7 +42,7 @@ from local.lib.skipped import (
     summary,
     write_skipped,
 )
-from zipformer.data.manifests import check_manifest, count_cuts
+from zipformer.data.manifests import check_manifest, count_cuts, naming_damaged
 
 __all__ = ["Settings", "compute", "cuts_of_recordings"]
 
@@ -146,12 +146,14 @@ def cuts_of_recordings(
         check_manifest(path)
     path = out_dir / "raw" / recordings.name.replace("recordings", "cuts")
     path.parent.mkdir(parents=True, exist_ok=True)
-    audio = RecordingSet.from_file(recordings).to_eager()
+    with naming_damaged(recordings, "recordings"):
+        audio = RecordingSet.from_file(recordings).to_eager()
+        by_id = {recording.id: recording for recording in audio}
     if supervisions is None:
         CutSet.from_manifests(audio).to_file(path)
         return path
-    by_id = {recording.id: recording for recording in audio}
-    good, skipped = within_recordings(SupervisionSet.from_file(supervisions), by_id)
+    with naming_damaged(supervisions, "supervisions"):
+        good, skipped = within_recordings(SupervisionSet.from_file(supervisions), by_id)
     for line in summary(skipped):
         print(f"{supervisions}: {line}")
     write_skipped(skipped_beside(path), skipped)

@@ -9,7 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
 from local.lib.errors import one_line_errors
-from local.lib.manifest_lines import line_of, new_manifest, order, parse_cut, read_lines
+from local.lib.manifest_lines import line_of, new_manifest, order, read_lines
+from zipformer.data.manifests import cut_of_line
 
 
 def copy(cuts: Path, out: Path, sample_rate: int = 16000, shuffle_seed: int | None = None) -> int:
@@ -27,7 +28,7 @@ def copy(cuts: Path, out: Path, sample_rate: int = 16000, shuffle_seed: int | No
     lines = read_lines(cuts)
     with new_manifest(out) as file:
         for index in order(len(lines), shuffle_seed):
-            cut = parse_cut(lines[index]).drop_features()
+            cut = cut_of_line(lines[index]).drop_features()
             if cut.sampling_rate != sample_rate:
                 cut = cut.resample(sample_rate)
             file.write(line_of(cut))

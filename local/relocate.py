@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import new_manifest
+from zipformer.data.manifests import naming_damaged
 from zipformer.files import write_text
 
 PATH_KEYS = ("source", "storage_path")  # of recordings, and of stored features
@@ -46,7 +47,7 @@ def relocate(path: Path, move: Move) -> int:
     """Rewrites the paths in a manifest, if any changes; returns how many do."""
     changed, lines = 0, []
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
+    with naming_damaged(path, "recordings or cuts"), opened(path, "rb") as file:
         for line in file:
             item = json.loads(line)
             for table, key in _paths(item):

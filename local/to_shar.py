@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from local.lib.disk_space import is_disk_full
 from local.lib.errors import one_line_errors
-from local.lib.manifest_lines import parse_cut, read_lines
+from local.lib.manifest_lines import read_lines
 from local.lib.workers import worker_pool
 from zipformer.data.audio import UnreadableCut
-from zipformer.data.manifests import DAMAGED, features_of
+from zipformer.data.manifests import DAMAGED, cut_of_line, features_of
 from zipformer.files import replacing_folder
 from zipformer.progress import shown
 
@@ -51,7 +51,7 @@ def to_shar(
     lines = read_lines(cuts)
     if not lines:
         raise ValueError(f"{cuts}: no cuts in it")
-    fields = _fields(parse_cut(lines[0]), audio)
+    fields = _fields(cut_of_line(lines[0]), audio)
     shards = [lines[i : i + shard_size] for i in range(0, len(lines), shard_size)]
     with replacing_folder(out_dir) as folder:
         done = _run(partial(_write_shard, folder, fields), shards, num_jobs)
@@ -79,7 +79,7 @@ def _run(work: partial[None], shards: Sequence[list[bytes]], num_jobs: int) -> I
 def _write_shard(out_dir: Path, fields: dict[str, str], number: int, lines: list[bytes]) -> None:
     with SharWriter(out_dir, fields, shard_size=len(lines), shard_offset=number) as writer:
         for line in lines:
-            cut = parse_cut(line)
+            cut = cut_of_line(line)
             stored = _only(cut, "features" in fields)
             try:
                 writer.write(stored)

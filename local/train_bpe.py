@@ -14,7 +14,7 @@ import sentencepiece as spm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as it is
 
 from local.lib.errors import one_line_errors
-from zipformer.data.manifests import open_cuts, text_of
+from zipformer.data.manifests import read_cuts, text_of
 from zipformer.files import replacing
 from zipformer.progress import shown
 from zipformer.tokens import SPECIAL_TOKENS, UNK_ID, open_tokenizer
@@ -112,7 +112,7 @@ def train_characters(texts: Iterable[str]) -> bytes:
 def texts_of(cuts: list[Path], text: list[Path]) -> Iterator[str]:
     """Transcripts of manifests, and lines of text files."""
     for path in cuts:
-        yield from (text_of(cut) for cut in open_cuts(path))
+        yield from (text_of(cut) for cut in read_cuts(path))
     for path in text:
         with open(path, encoding="utf-8") as file:
             yield from (line.strip() for line in file)

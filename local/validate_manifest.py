@@ -22,7 +22,7 @@ from zipformer.config import DataConfig
 from zipformer.data.audio import cut_samples
 from zipformer.data.dataset import load_features
 from zipformer.data.filters import TrainingFilter
-from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
+from zipformer.data.manifests import UNREADABLE, read_cuts, text_of
 from zipformer.files import write_text
 from zipformer.progress import shown
 from zipformer.tokens import Tokenizer, open_tokenizer
@@ -90,7 +90,7 @@ def validate(
     summary = Summary(path.name.removesuffix(".gz").removesuffix(".jsonl"))
     keep = TrainingFilter(config, tokenizer)
     seen: set[str] = set()
-    for cut in shown(open_cuts(path), f"{summary.name}: check", 0, "cuts"):
+    for cut in shown(read_cuts(path), f"{summary.name}: check", 0, "cuts"):
         summary.count(cut)
         if cut.id in seen:
             summary.errors.append(f"cut {cut.id} occurs more than once")

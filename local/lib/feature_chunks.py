@@ -23,12 +23,12 @@ from lhotse.features.io import FeaturesWriter, available_storage_backends, get_w
 from lhotse.utils import fastcopy
 
 from local.lib.disk_space import check_space
-from local.lib.manifest_lines import line_of, new_manifest, order, parse_cut, read_lines
+from local.lib.manifest_lines import line_of, new_manifest, order, read_lines
 from local.lib.skipped import Skipped, Unusable, read_skipped, skipped_beside, write_skipped
 from local.lib.workers import worker_pool
 from zipformer.data.audio import UnreadableCut, cut_samples
 from zipformer.data.features import MIN_SAMPLES, make_extractor
-from zipformer.data.manifests import source_of
+from zipformer.data.manifests import cut_of_line, source_of
 from zipformer.files import write_text
 from zipformer.progress import Progress
 
@@ -124,7 +124,7 @@ def process(settings: Settings, chunk: Chunk) -> list[Skipped]:
     archive = settings.storage_dir / f"feats-{chunk.name}"
     with get_writer(settings.storage)(archive) as storage, new_manifest(manifest) as file:
         for line, factor in chunk.items:
-            cut = parse_cut(line)
+            cut = cut_of_line(line)
             try:
                 file.write(line_of(_with_features(cut, factor, settings, extractor, storage)))
             except Unusable as fault:

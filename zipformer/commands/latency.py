@@ -18,7 +18,7 @@ from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.fast_steps import fast_recognizer
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import add_search_options, search_of
-from zipformer.data.manifests import open_cuts
+from zipformer.data.manifests import read_cuts
 from zipformer.evaluation.table import to_markdown
 from zipformer.evaluation.test_sets import choose_sets
 from zipformer.serving.latency import ask_server, latency_table, measure, write_latencies
@@ -57,7 +57,7 @@ def run(args: Namespace) -> None:
     torch.set_num_threads(1)  # what a core carries
     rows = []
     for (name, path), context in product(sets.items(), contexts):
-        cuts = list(islice(open_cuts(path), args.limit))
+        cuts = list(islice(read_cuts(path), args.limit))
         recognizer = fast_recognizer(loaded, context, search, threads=1)
         row = measure(recognizer, name, cuts, args.speech_end == "alignment", args.silence)
         with serving(recognizer) if args.live else nullcontext(args) as server:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zipformer.commands.parser import VerbParser, read_arguments
-from zipformer.data.manifests import open_cuts
+from zipformer.data.manifests import read_cuts
 from zipformer.evaluation.table import to_markdown
 from zipformer.report.load_chart import load_charts
 from zipformer.report.load_test import collect_levels, crossed_table, level_table
@@ -53,7 +53,7 @@ async def run(args: Namespace) -> None:
     if args.figures:
         from zipformer.report.figures import write_figures  # refuses to go on without matplotlib
     calls = {n: max(n, args.calls or max(2 * n, 20)) for n in args.concurrency}
-    clips = read_clips(open_cuts(args.audio), min(max(calls.values()), args.limit or sys.maxsize))
+    clips = read_clips(read_cuts(args.audio), min(max(calls.values()), args.limit or sys.maxsize))
     plan = Plan(tuple(args.uri), args.pace, args.tail_seconds, args.timeout, args.seed)
     lone = await lone_texts(plan, clips)
     levels = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from lhotse import CutSet
 from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
 from lhotse.cut import Cut
+from lhotse.serialization import deserialize_item
 
 # What reading damaged or missing audio raises.
 UNREADABLE = (AudioLoadingError, DurationMismatchError, OSError, EOFError)
@@ -86,27 +87,53 @@ def read_cuts(path: Path) -> Iterator[Cut]:
         ValueError: If it is no manifest of cuts, or damaged, naming it.
     """
     with naming_damaged(path):
-        yield from open_cuts(path)
+        for cut in open_cuts(path):
+            yield _checked(cut)
+
+
+def cut_of_line(line: bytes) -> Cut:
+    """The cut of a line of a manifest; raises one of ``NO_MANIFEST`` if it is something else."""
+    return _checked(deserialize_item(json.loads(line)))
+
+
+def _checked(item: object) -> Cut:
+    if not isinstance(item, Cut):
+        raise TypeError(f"it holds a {type(item).__name__}")
+    return item
 
 
 @contextmanager
-def naming_damaged(path: Path) -> Iterator[None]:
-    """Turns what reading something else than a manifest raises into an error that names it."""
+def naming_damaged(path: Path, items: str = "cuts") -> Iterator[None]:
+    """Turns what reading something else than a manifest raises into an error that names it.
+
+    Args:
+        path: The manifest.
+        items: What it should hold.
+    """
     try:
         yield
     except FileNotFoundError:
         raise
     except NO_MANIFEST as error:
         raise ValueError(
-            f"{path} cannot be read as a manifest of cuts ({type(error).__name__}: {error}): it is "
-            "something else, or damaged. Correct the path, or run the preparation again"
+            f"{path} cannot be read as a manifest of {items} ({type(error).__name__}: {error}): it "
+            "is something else, or damaged. Correct the path, or run the preparation again"
         ) from error
 
 
 def count_cuts(path: Path) -> int:
-    """Number of cuts in a manifest or a folder of shards, without parsing them."""
+    """Number of cuts in a manifest or a folder of shards; of these only the first is parsed.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If it is no manifest of cuts, or cut short, naming it.
+    """
     with naming_damaged(path):
-        return sum(1 for _ in _lines(path))
+        count = 0
+        for count, line in enumerate(_lines(path), 1):
+            if count == 1:
+                cut_of_line(line)
+        return count
 
 
 def manifest_seconds(path: Path) -> float:

@@ -10,7 +10,7 @@ from lhotse.cut import Cut
 
 from zipformer.context import FRAME_SECONDS
 from zipformer.data.audio import check_one_channel
-from zipformer.data.manifests import open_cuts
+from zipformer.data.manifests import read_cuts
 from zipformer.data.seeds import integer, uniform
 
 
@@ -36,7 +36,7 @@ class NoiseMixer:
         self.prob = prob
         self.snr = snr
         self.noises: list[Cut] = [
-            cut.drop_supervisions() for cut in open_cuts(path) if cut.duration >= 1.0
+            cut.drop_supervisions() for cut in read_cuts(path) if cut.duration >= 1.0
         ]
         if not self.noises:
             raise ValueError(f"{path} holds no noise of a second or more (data.noise)")

@@ -16,7 +16,7 @@ from zipformer.config import RunConfig
 from zipformer.context import Context
 from zipformer.data.audio import cut_samples
 from zipformer.data.features import extract
-from zipformer.data.manifests import UNREADABLE, open_cuts, text_of
+from zipformer.data.manifests import UNREADABLE, read_cuts, text_of
 from zipformer.evaluation.scoring import Utterance, WordErrors, total_errors
 from zipformer.evaluation.test_sets import choose_sets
 from zipformer.export import models, readme
@@ -69,7 +69,7 @@ def load_speech(config: RunConfig, sets: str | None = None, limit: int = 0) -> l
     try:
         path = next(iter(choose_sets(config, sets).values()))
         rate = config.data.sample_rate
-        cuts = islice(open_cuts(path), limit or None)
+        cuts = islice(read_cuts(path), limit or None)
         return [Spoken(cut.id, cut_samples(cut, rate), text_of(cut)) for cut in cuts]
     except (ValueError, *UNREADABLE):
         if sets is not None:
