@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from data.small_corpus import make_cuts, make_tokenizer, write_cut, write_manifest
+from data.small_corpus import make_cuts, make_tokenizer, write_manifest
 from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from preparation.steps import ROOT, run_script
 
@@ -161,14 +161,17 @@ def test_files_of_several_channels_need_a_choice(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_preparation_says_one_line_and_leaves_no_process(tmp_path: Path) -> None:
-    cuts = [write_cut(tmp_path, f"c{i}", np.full(16000, 0.1, np.float32), "x") for i in range(900)]
+    cuts = make_cuts(tmp_path / "a", [0.5, 0.5])
     raw = write_manifest(tmp_path / "x_cuts.jsonl.gz", cuts)
+    endless = Path(cuts[1].recording.sources[0].source)
+    endless.unlink()
+    os.mkfifo(endless)  # whoever opens it waits
     command = [sys.executable, str(ROOT / "local/compute_fbank.py"), "--cuts", str(raw)]
     command += ["--out-dir", str(tmp_path / "out"), "--num-jobs", "2"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not list((tmp_path / "out").glob("feats/*/feats-*")) and process.poll() is None:
+    while len(list((tmp_path / "out").glob("feats/*/parts/*"))) < 2 and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=60)
