@@ -6,6 +6,7 @@ import argparse
 import io
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -58,14 +59,18 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> tuple[bytes, int]:
     raise ValueError(f"sentencepiece could not train a token set: {message}")
 
 
-def _train(lines: list[str], vocab_size: int) -> bytes:
+def _train(lines: list[str], vocab_size: int, characters: bool = False) -> bytes:
+    """A unigram model of so many tokens, or one of characters, of which there may be fewer."""
     model = io.BytesIO()
     spm.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=model,
-        model_type="unigram",
+        model_type="char" if characters else "unigram",
         vocab_size=vocab_size,
+        hard_vocab_limit=not characters,
         character_coverage=1.0,
+        # Else every utterance of characters begins with a token that says nothing.
+        add_dummy_prefix=not characters,
         control_symbols=list(SPECIAL_TOKENS[:UNK_ID]),
         unk_id=UNK_ID,
         bos_id=-1,
@@ -89,24 +94,8 @@ def train_characters(texts: Iterable[str]) -> bytes:
     lines = [without_blanks(text) for text in texts if text.strip()]
     if not lines:
         raise ValueError("no text to train a token set on")
-    model = io.BytesIO()
-    spm.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=model,
-        model_type="char",
-        vocab_size=len({c for line in lines for c in line}) + len(SPECIAL_TOKENS) + 1,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        add_dummy_prefix=False,  # else every utterance begins with a token that says nothing
-        control_symbols=list(SPECIAL_TOKENS[:UNK_ID]),
-        unk_id=UNK_ID,
-        bos_id=-1,
-        eos_id=-1,
-        input_sentence_size=100_000_000,
-        num_threads=1,
-        minloglevel=2,
-    )
-    return model.getvalue()
+    written = {c for line in lines for c in unicodedata.normalize("NFKC", line) + line}
+    return _train(lines, len(written) + len(SPECIAL_TOKENS) + 1, characters=True)
 
 
 def texts_of(cuts: list[Path], text: list[Path]) -> Iterator[str]:

@@ -62,8 +62,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, advice: str) -> None:
     """Makes a folder, and refuses one that nothing can be written to, before work is lost.
+
+    Args:
+        folder: Where results are to go.
+        advice: The end of the message: what to do.
 
     Raises:
         PermissionError: Naming it.
@@ -74,7 +78,7 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise PermissionError(
-            f"nothing can be written to {folder} ({error.strerror}): choose another folder (--out)"
+            f"nothing can be written to {folder} ({error.strerror}): {advice}"
         ) from None
 
 

@@ -28,6 +28,7 @@ from zipformer.progress import shown
 
 SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several
 FILES_PER_TASK = 32
+SEVERAL_CHANNELS = "several channels, and none chosen"  # a reason to leave a file out
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def decode_all(
 def _one_channel(found: Format, channel: int | None) -> Format | Unusable:
     """Refuses several channels, or fewer than the one that is asked for."""
     if found.channels > 1 and channel is None:
-        return Unusable("several channels: say which with --channel N", f"{found.channels}")
+        return Unusable(SEVERAL_CHANNELS, f"{found.channels}")
     if channel is not None and found.channels > 1 and channel >= found.channels:
         return Unusable(f"no channel {channel}", f"{found.channels} channels, counted from 0")
     return found

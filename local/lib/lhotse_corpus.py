@@ -55,7 +55,6 @@ def write_sets(
     num_jobs: int,
     max_bad_share: float,
     text_rule: TextRule = str,
-    channel: int | None = None,
 ) -> None:
     """Writes PREFIX_{recordings,supervisions,cuts}_SET.jsonl.gz for each set, and sets.txt.
 
@@ -66,13 +65,12 @@ def write_sets(
         num_jobs: Processes.
         max_bad_share: Share of a set that may be left out.
         text_rule: Gives the transcript that is trained on; empty if there is none.
-        channel: Which one is heard of files with several.
 
     Raises:
         ValueError: If a set is empty, or too much of it cannot be used.
     """
     for name, manifests in sets.items():
-        cuts, skipped = usable_cuts(manifests, num_jobs, name, text_rule, channel)
+        cuts, skipped = usable_cuts(manifests, num_jobs, name, text_rule)
         check_share(f"{prefix}, {name}", skipped, len(cuts) + len(skipped), max_bad_share)
         if not cuts:
             raise ValueError(f"{prefix}, {name}: not a single utterance in it")
@@ -89,13 +87,12 @@ def usable_cuts(
     num_jobs: int,
     title: str,
     text_rule: TextRule = str,
-    channel: int | None = None,
 ) -> tuple[list[MonoCut], list[Skipped]]:
     """A cut for each supervision, in the order of their ids, and what cannot be used."""
     recordings, supervisions = manifests["recordings"], manifests["supervisions"]
     assert isinstance(recordings, RecordingSet) and isinstance(supervisions, SupervisionSet)
     files = [Utterance(r.id, Path(str(r.sources[0].source)), "") for r in recordings]
-    decoded, damaged = decode_all(sorted(files, key=lambda f: f.name), num_jobs, title, channel)
+    decoded, damaged = decode_all(sorted(files, key=lambda f: f.name), num_jobs, title)
     by_id = {recording.id: recording for _, recording in decoded}
     faults = {fault.name: fault for fault in damaged}
     segments, skipped = [], []
@@ -108,18 +105,18 @@ def usable_cuts(
         else:
             segments.append(fastcopy(segment, text=text))
     good, outside = within_recordings(segments, by_id)
-    cuts = [_cut_of(segment, by_id[segment.recording_id], channel) for segment in good]
+    cuts = [_cut_of(segment, by_id[segment.recording_id]) for segment in good]
     return cuts, skipped + outside
 
 
-def _cut_of(segment: SupervisionSegment, recording: Recording, channel: int | None) -> MonoCut:
-    heard = channel if channel is not None and recording.num_channels > 1 else 0
+def _cut_of(segment: SupervisionSegment, recording: Recording) -> MonoCut:
+    """Of a recording with one channel: ``decode_all`` has left out the others."""
     return MonoCut(
         id=segment.id,
         start=segment.start,
         duration=segment.duration,
-        channel=heard,
-        supervisions=[fastcopy(segment, start=0.0, channel=heard)],
+        channel=0,
+        supervisions=[fastcopy(segment, start=0.0, channel=0)],
         recording=recording,
     )
 

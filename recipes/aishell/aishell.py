@@ -38,7 +38,7 @@ def corpus_folder(folder: Path) -> Path:
     raise FileNotFoundError(f"{folder} holds no AISHELL-1: {what}; it should hold {LAYOUT}")
 
 
-def unpack_speakers(corpus: Path) -> None:
+def check_unpacked(corpus: Path) -> None:
     """Refuses a corpus whose archives of speakers lie in the folder wav as they came.
 
     Raises:
@@ -62,7 +62,7 @@ def main() -> None:
     with one_line_errors(args.out_dir):
         args.out_dir.mkdir(parents=True, exist_ok=True)
         corpus = corpus_folder(args.corpus_dir)
-        unpack_speakers(corpus)
+        check_unpacked(corpus)
         with reading(corpus, LAYOUT):
             sets = prepare_aishell(corpus)
         write_sets("aishell", sets, args.out_dir, args.num_jobs, args.max_bad_share)

@@ -18,7 +18,7 @@ from lhotse import MonoCut
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
-from local.lib.audio_files import Utterance, cut_of, decode_all
+from local.lib.audio_files import SEVERAL_CHANNELS, Utterance, cut_of, decode_all
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import order, write_items
 from local.lib.skipped import (
@@ -216,7 +216,11 @@ def prepare(args: argparse.Namespace) -> None:
     table = read_table(args.tsv, args.audio_dir or args.tsv.parent, args.text_form)
     good, damaged = decode_all(table.utterances, args.num_jobs, args.tsv.name, args.channel)
     where = {utterance.name: utterance.where for utterance in table.utterances}
-    damaged = [Skipped(s.name, where[s.name], s.reason, s.detail or s.source) for s in damaged]
+    here = {SEVERAL_CHANNELS: "several channels: say which with --channel N"}
+    damaged = [
+        Skipped(s.name, where[s.name], here.get(s.reason, s.reason), s.detail or s.source)
+        for s in damaged
+    ]
     skipped = table.skipped + damaged
     check_share(str(args.tsv), skipped, len(good) + len(skipped), args.max_bad_share)
     usable = [utterance for utterance, _ in good]

@@ -150,7 +150,7 @@ def test_files_of_several_channels_need_a_choice(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "one.wav", sound[:, :1], 16000, subtype="FLOAT")
     files = [Utterance(name, tmp_path / f"{name}.wav", "x") for name in ("one", "two")]
     good, bad = decode_all(files, 1, "test")
-    assert [u.name for u, _ in good] == ["one"] and "--channel N" in bad[0].reason
+    assert [u.name for u, _ in good] == ["one"] and bad[0].reason.startswith("several channels")
     for channel in (0, 1):
         good, bad = decode_all(files, 1, "test", channel)
         assert bad == []

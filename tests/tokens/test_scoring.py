@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_run import train_tokenizer
 
+from local.train_bpe import train_characters
 from zipformer.config import ScoringConfig
-from zipformer.tokens import Tokenizer, open_tokenizer
+from zipformer.tokens import Tokenizer, byte_level, open_tokenizer
 from zipformer.tokens.scoring import Scorer, read_glm, unit_of
 
 
@@ -54,21 +55,8 @@ def test_words_of_scripts_with_blanks_are_as_they_were(tokenizer: Tokenizer) -> 
 )
 def test_a_perfect_hypothesis_has_no_error(text: str, tmp_path: Path) -> None:
     """Whatever a vocabulary makes of a text, what it writes back is what was said."""
-    import sentencepiece as spm
-
-    spm.SentencePieceTrainer.Train(
-        sentence_iterator=iter([text] * 20),
-        model_prefix=str(tmp_path / "m"),
-        model_type="char",
-        character_coverage=1.0,
-        hard_vocab_limit=False,
-        user_defined_symbols=["<blk>", "<sos/eos>"],
-        unk_id=2,
-        bos_id=-1,
-        eos_id=-1,
-        minloglevel=2,
-    )
-    tokenizer = open_tokenizer(tmp_path / "m.model")
+    (tmp_path / "bpe.model").write_bytes(train_characters([text] * 20))
+    tokenizer = open_tokenizer(tmp_path / "bpe.model")
     perfect = tokenizer.decode(tokenizer.encode(text))
     for unit in ("word", "char", "auto"):
         said, heard = Scorer(ScoringConfig(unit=unit), tokenizer).pair(text, perfect)  # type: ignore[arg-type]
@@ -160,22 +148,8 @@ def test_a_typographic_apostrophe_stays_itself(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("unit", ["auto", "char", "word"])
 def test_a_perfect_hypothesis_of_bytes_has_no_error(unit: str, tmp_path: Path) -> None:
     """Full-width letters stand alone between blanks in such a vocabulary."""
-    import sentencepiece as spm
-
-    from zipformer.tokens import byte_level
-
     text = "\uff46\uff55\uff4c\uff4c\u3000\uff57\uff49\uff44 one"
-    spm.SentencePieceTrainer.Train(
-        sentence_iterator=iter([byte_level.encode(text)] * 20),
-        model_prefix=str(tmp_path / "bbpe"),
-        model_type="char",
-        hard_vocab_limit=False,
-        user_defined_symbols=["<blk>", "<sos/eos>"],
-        unk_id=2,
-        bos_id=-1,
-        eos_id=-1,
-        minloglevel=2,
-    )
+    (tmp_path / "bbpe.model").write_bytes(train_characters([byte_level.encode(text)] * 20))
     tokenizer = open_tokenizer(tmp_path / "bbpe.model")
     perfect = tokenizer.decode(tokenizer.encode(text))
     said, heard = Scorer(ScoringConfig(unit=unit), tokenizer).pair(text, perfect)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def run(args: Namespace) -> None:
     print(f"{loaded.label}, {context.describe()}", file=sys.stderr)
     subtitles = subtitle_paths(args.files) if args.srt else {}
     for folder in dict.fromkeys(path.parent for path in subtitles.values()):
-        check_writable(folder)
+        check_writable(folder, "subtitles go beside their files; copy these, or leave out --srt")
     failed = 0
     with _outcomes(args, loaded, context) as outcomes:
         for path, outcome in zip(args.files, outcomes, strict=True):

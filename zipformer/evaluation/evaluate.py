@@ -146,7 +146,7 @@ def evaluate(
     loaded.check_context(context, live=right_mode in LIVE)
     search = search or greedy_of(loaded.model)
     decode_dir = decode_dir or loaded.path.parent / "decode"
-    check_writable(decode_dir)
+    check_writable(decode_dir, "choose another folder (--out)")
     title, total = f"[{set_name}, {context}, {right_mode}]", count_cuts(cuts_path)
     total = min(total, limit) if limit else total
     with Progress(title, total, "utterances") as progress:

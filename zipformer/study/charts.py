@@ -53,7 +53,7 @@ def rates_chart(
             lines.append(Line(f"{other.name}, published", len(runs) + i, [point], "dashed"))
             rates.append(other.wer)
     label = rate_label([r for members in groups.values() for row in members for r in row.results])
-    title = f"Word error rate over {'right context' if horizontal == 'right' else 'latency'}"
+    title = f"Error rate over {'right context' if horizontal == 'right' else 'latency'}"
     return Chart(axis, value_axis(label, rates), lines, [], title)
 
 
