@@ -30,34 +30,20 @@ one_of features precomputed on-the-fly
 local=$root/local
 manifests=$data_dir/manifests
 fbank=$data_dir/fbank
-characters=$data_dir/lang_char/bpe.model
+vocabulary=$data_dir/lang_char/bpe.model
+prefix=aishell others=(dev test)
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/one_corpus.sh
+. "$root/local/lib/one_corpus.sh"
 if in_turn 0; then
   [ -n "$corpus_dir" ] || die "--corpus-dir is missing: README.md says where the corpus comes from"
   corpus=$(absolute "$corpus_dir")
 fi
 
-make_features() { # precomputed or on-the-fly, speed factors, seed
-  local cuts=(--cuts "$manifests/aishell_cuts_train.jsonl.gz" --shuffle-seed "$3" --out-dir "$fbank"
-    --plain-cuts "$manifests"/aishell_cuts_{dev,test}.jsonl.gz)
-  if [ "$1" = on-the-fly ]; then
-    python "$local/lazy_cuts.py" "${cuts[@]}"
-    return
-  fi
-  if [ "$force" = true ]; then cuts+=(--force); fi
-  python "$local/compute_fbank.py" "${cuts[@]}" --speed-factors "$2" --num-jobs "$num_jobs"
-}
-
-check() {
-  python "$local/validate_manifest.py" --bpe-model "$characters" --load --load-every 100 \
-    --skipped "$manifests"/*.skipped.tsv "$fbank"/*.skipped.tsv --out "$data_dir/summary.txt" \
-    --tests "$fbank"/aishell_cuts_{dev,test}.jsonl.gz -- "$fbank/aishell_cuts_train.jsonl.gz"
-}
-
 stage 0 "manifests" python "$recipe/aishell.py" --corpus-dir "${corpus:-}" --out-dir "$manifests" \
   --num-jobs "$num_jobs" --max-bad-share "$max_bad_share"
 stage 1 "features" make_features "$features" "$speed_factors" "$seed"
 stage 2 "token set" python "$local/train_bpe.py" --characters \
-  --cuts "$manifests/aishell_cuts_train.jsonl.gz" --out "$characters"
+  --cuts "$manifests/aishell_cuts_train.jsonl.gz" --out "$vocabulary"
 stage 3 "check" check
 if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
 ready medium.toml

@@ -42,7 +42,10 @@ one_of features precomputed on-the-fly
 local=$root/local
 manifests=$data_dir/manifests
 fbank=$data_dir/fbank
-bpe=$data_dir/lang_bpe/bpe.model
+vocabulary=$data_dir/lang_bpe/bpe.model
+prefix=own others=(valid test)
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/one_corpus.sh
+. "$root/local/lib/one_corpus.sh"
 
 table=(--tsv "$tsv" --text-form "$text_form" --split-by "$split_by" --held-out "$held_out"
   --seed "$seed" --max-bad-share "$max_bad_share")
@@ -57,27 +60,10 @@ make_manifests() { # checksum of the table, options
   python "$recipe/tsv_corpus.py" "${@:2}" --out-dir "$manifests" --num-jobs "$num_jobs"
 }
 
-make_features() { # precomputed or on-the-fly, speed factors, seed
-  local cuts=(--cuts "$manifests/own_cuts_train.jsonl.gz" --shuffle-seed "$3" --out-dir "$fbank"
-    --plain-cuts "$manifests"/own_cuts_{valid,test}.jsonl.gz)
-  if [ "$1" = on-the-fly ]; then
-    python "$local/lazy_cuts.py" "${cuts[@]}"
-    return
-  fi
-  if [ "$force" = true ]; then cuts+=(--force); fi
-  python "$local/compute_fbank.py" "${cuts[@]}" --speed-factors "$2" --num-jobs "$num_jobs"
-}
-
-check() {
-  python "$local/validate_manifest.py" --bpe-model "$bpe" --load --load-every 100 \
-    --skipped "$manifests"/*.skipped.tsv "$fbank"/*.skipped.tsv --out "$data_dir/summary.txt" \
-    --tests "$fbank"/own_cuts_{valid,test}.jsonl.gz -- "$fbank/own_cuts_train.jsonl.gz"
-}
-
 stage 0 "manifests" make_manifests "${content:-}" "${table[@]}"
 stage 1 "features" make_features "$features" "$speed_factors" "$seed"
 stage 2 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" \
-  --cuts "$manifests/own_cuts_train.jsonl.gz" --out "$bpe"
+  --cuts "$manifests/own_cuts_train.jsonl.gz" --out "$vocabulary"
 stage 3 "check" check
 if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
 ready small.toml
