@@ -7,7 +7,7 @@ cannot be used is left out by name; a set is written as manifests of recordings,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from lhotse.utils import fastcopy
 from soundfile import SoundFileError
 
 from local.lib.audio_files import Utterance, decode_all
-from local.lib.manifest_lines import write_items
 from local.lib.segments import within_recordings
-from local.lib.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
+from local.lib.set_manifests import NOT_FOR_USE, write_set
+from local.lib.skipped import Skipped
 from zipformer.files import write_text
 
 Manifests = Mapping[str, RecordingSet | SupervisionSet]  # "recordings" and "supervisions"
-TextRule = Callable[[str], str]
+TextRule = Callable[[str], str | None]  # None: not to be used, as the corpus says
 
 
 @contextmanager
@@ -55,31 +55,36 @@ def write_sets(
     num_jobs: int,
     max_bad_share: float,
     text_rule: TextRule = str,
+    channel: int | None = None,
+    known: Mapping[str, Sequence[Skipped]] | None = None,
 ) -> None:
     """Writes PREFIX_{recordings,supervisions,cuts}_SET.jsonl.gz for each set, and sets.txt.
 
+    A test set without any audio on the disk is left out, and said so.
+
     Args:
         prefix: Of the manifests.
-        sets: Manifests by the name of the set.
+        sets: Manifests by the name of the set; the first is trained on.
         out_dir: Where they go.
         num_jobs: Processes.
         max_bad_share: Share of a set that may be left out.
         text_rule: Gives the transcript that is trained on; empty if there is none.
+        channel: Which one is heard of files with several.
+        known: What the recipe has left out of the sets already.
 
     Raises:
         ValueError: If a set is empty, or too much of it cannot be used.
     """
+    written: list[str] = []
     for name, manifests in sets.items():
-        cuts, skipped = usable_cuts(manifests, num_jobs, name, text_rule)
-        check_share(f"{prefix}, {name}", skipped, len(cuts) + len(skipped), max_bad_share)
-        if not cuts:
-            raise ValueError(f"{prefix}, {name}: not a single utterance in it")
-        _write(prefix, name, cuts, out_dir)
-        write_skipped(skipped_beside(out_dir / f"{prefix}_cuts_{name}.jsonl.gz"), skipped)
-        print(_described(name, cuts))
-        for line in summary(skipped):
-            print(f"  {line}")
-    write_text(out_dir / "sets.txt", "\n".join(sets))
+        cuts, skipped = usable_cuts(manifests, num_jobs, name, text_rule, channel)
+        if written and not cuts and {fault.reason for fault in skipped} <= {"no audio file"}:
+            print(f"{name}: none of its audio is there, left out")
+            continue
+        skipped += (known or {}).get(name, ())
+        write_set(prefix, name, cuts, skipped, out_dir, max_bad_share)
+        written.append(name)
+    write_text(out_dir / "sets.txt", "\n".join(written))
 
 
 def usable_cuts(
@@ -101,7 +106,8 @@ def usable_cuts(
         if fault := faults.get(segment.recording_id):
             skipped.append(Skipped(segment.id, fault.source, fault.reason, fault.detail))
         elif not text:
-            skipped.append(Skipped(segment.id, segment.recording_id, "transcript without words"))
+            reason = NOT_FOR_USE if text is None else "transcript without words"
+            skipped.append(Skipped(segment.id, segment.recording_id, reason))
         else:
             segments.append(fastcopy(segment, text=text))
     good, outside = within_recordings(segments, by_id)
@@ -119,17 +125,3 @@ def _cut_of(segment: SupervisionSegment, recording: Recording) -> MonoCut:
         supervisions=[fastcopy(segment, start=0.0, channel=0)],
         recording=recording,
     )
-
-
-def _write(prefix: str, name: str, cuts: list[MonoCut], out_dir: Path) -> None:
-    recordings = {cut.recording.id: cut.recording for cut in cuts}
-    said = (fastcopy(cut.supervisions[0], start=cut.start) for cut in cuts)
-    write_items(out_dir / f"{prefix}_recordings_{name}.jsonl.gz", recordings.values())
-    write_items(out_dir / f"{prefix}_supervisions_{name}.jsonl.gz", said)
-    write_items(out_dir / f"{prefix}_cuts_{name}.jsonl.gz", cuts)
-
-
-def _described(name: str, cuts: list[MonoCut]) -> str:
-    hours = sum(cut.duration for cut in cuts) / 3600
-    speakers = len({cut.supervisions[0].speaker for cut in cuts})
-    return f"{name}: {len(cuts)} utterances, {hours:.2f} hours, {speakers} speakers"

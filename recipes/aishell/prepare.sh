@@ -3,7 +3,8 @@
 #
 #   recipes/aishell/prepare.sh --corpus-dir DIR [--option value ...]
 #
-# Stages: 0 manifests, 1 features, 2 token set (characters), 3 check.
+# Stages: 0 manifests, 1 features, 2 token set (characters), 3 check, 4 shards (lhotse Shar; only
+# with --shar true or when a stage option says 4).
 #
 # --stage N, --stop-stage N  run only these stages
 # --force                    run stages again that are done
@@ -11,39 +12,20 @@
 # --data-dir DIR             where everything goes (recipes/aishell/data)
 # --features precomputed|on-the-fly   on the fly: training computes them, nothing is stored
 # --speed-factors 0.9,1.0,1.1   copies of the training set (precomputed)
+# --channel N                which one is heard of files with several, from 0
 # --max-bad-share X          share of a set that may be damaged before it is an error (0.01)
+# --shar true                also write shards, for training from object storage
 # --num-jobs N, --seed N
 set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$recipe/../.." && pwd)
 data_dir=$recipe/data
-corpus_dir=""
-features=precomputed speed_factors=0.9,1.0,1.1 seed=42 max_bad_share=0.01
-num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+prefix=aishell tokens=lang_char/bpe.model
 
 # shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
 . "$root/local/lib/stages.sh"
-parse_options "data_dir corpus_dir features speed_factors max_bad_share seed num_jobs" "$@"
-need_python
-one_of features precomputed on-the-fly
-local=$root/local
-manifests=$data_dir/manifests
-fbank=$data_dir/fbank
-vocabulary=$data_dir/lang_char/bpe.model
-prefix=aishell others=(dev test)
-# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/one_corpus.sh
-. "$root/local/lib/one_corpus.sh"
-if in_turn 0; then
-  [ -n "$corpus_dir" ] || die "--corpus-dir is missing: README.md says where the corpus comes from"
-  corpus=$(absolute "$corpus_dir")
-fi
-
-stage 0 "manifests" python "$recipe/aishell.py" --corpus-dir "${corpus:-}" --out-dir "$manifests" \
-  --num-jobs "$num_jobs" --max-bad-share "$max_bad_share"
-stage 1 "features" make_features "$features" "$speed_factors" "$seed"
-stage 2 "token set" python "$local/train_bpe.py" --characters \
-  --cuts "$manifests/aishell_cuts_train.jsonl.gz" --out "$vocabulary"
-stage 3 "check" check
-if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
-ready medium.toml
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/corpus.sh
+. "$root/local/lib/corpus.sh"
+parse_corpus_options "" "$@"
+prepare_corpus "--characters"

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lhotse import CutSet
+from recipes.prepared import prepare
 
 from recipes.digits.segments import Segment, load_word, read_table
 
@@ -88,3 +90,48 @@ def call(script: str, *arguments: object) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a recipe gave on its miniature, from ``prepare.sh`` to ``decode.py``."""
+
+    printed: str
+    data: Path
+    results: list[dict[str, Any]]
+
+    def texts(self, recipe: str, name: str) -> dict[str, str]:
+        """Transcripts of a set by the ids of its cuts."""
+        cuts = CutSet.from_file(self.data / "fbank" / f"{recipe}_cuts_{name}.jsonl.gz")
+        return {cut.id: cut.supervisions[0].text for cut in cuts}
+
+
+def run_recipe(
+    recipe: str, corpus: Path, folder: Path, tokens: str, valid: str, test: str, *options: str
+) -> Chain:
+    """Prepares a miniature, takes some steps with the recipe's config, decodes its set ``test``.
+
+    Args:
+        recipe: Its name, which its manifests begin with.
+        corpus: The miniature.
+        folder: Where everything goes.
+        tokens: The token set, in the folder of the data.
+        valid: Set for validation.
+        test: Set that is decoded.
+        options: Of prepare.sh.
+    """
+    data = folder / "data"
+    given = ["--corpus-dir", corpus, "--data-dir", data, "--num-jobs", "1", *options]
+    printed = prepare(recipe, *given)
+    manifests = {name: data / f"fbank/{recipe}_cuts_{name}.jsonl.gz" for name in (valid, test)}
+    results = train_and_decode(
+        ROOT / "recipes" / recipe / "medium.toml",
+        folder / "exp",
+        **{
+            "data.train": data / f"fbank/{recipe}_cuts_train.jsonl.gz",
+            "data.valid": manifests[valid],
+            "data.test": f"{test}={manifests[test]}",
+            "data.bpe_model": data / tokens,
+        },
+    )
+    return Chain(printed, data, results)
