@@ -19,7 +19,7 @@ from zipformer.data.manifests import read_cuts, text_of
 from zipformer.files import replacing
 from zipformer.progress import shown
 from zipformer.tokens import SPECIAL_TOKENS, UNK_ID, open_tokenizer
-from zipformer.tokens.scripts import without_blanks
+from zipformer.tokens.scripts import is_unspaced, without_blanks
 
 MANY = 50_000  # texts, from which sentencepiece learns long, and without a word
 
@@ -82,11 +82,12 @@ def _train(lines: list[str], vocab_size: int, characters: bool = False) -> bytes
     return model.getvalue()
 
 
-def train_characters(texts: Iterable[str]) -> bytes:
+def train_characters(texts: Iterable[str], word_pieces: int = 0) -> bytes:
     """A model whose tokens are the characters of texts, for scripts without blanks.
 
     Args:
         texts: One transcript each; blanks between Chinese or Japanese characters write nothing.
+        word_pieces: Tokens for words of other scripts among them, at most; 0: single letters.
 
     Raises:
         ValueError: If there is no text.
@@ -94,8 +95,30 @@ def train_characters(texts: Iterable[str]) -> bytes:
     lines = [without_blanks(text) for text in texts if text.strip()]
     if not lines:
         raise ValueError("no text to train a token set on")
-    written = {c for line in lines for c in unicodedata.normalize("NFKC", line) + line}
-    return _train(lines, len(written) + len(SPECIAL_TOKENS) + 1, characters=True)
+    lines = [unicodedata.normalize("NFKC", line) for line in lines]  # as the model does
+    characters = {c for line in lines for c in line}
+    singles = sorted(filter(is_unspaced, characters))
+    mixed = word_pieces > len(characters) - len(singles) > 0
+    size = len(singles) + word_pieces if mixed else len(characters)
+    model = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        model_type="unigram" if mixed else "char",
+        user_defined_symbols=singles if mixed else [],  # each is one token wherever it stands
+        vocab_size=size + len(SPECIAL_TOKENS) + 1,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        add_dummy_prefix=False,  # else every utterance begins with a token that says nothing
+        control_symbols=list(SPECIAL_TOKENS[:UNK_ID]),
+        unk_id=UNK_ID,
+        bos_id=-1,
+        eos_id=-1,
+        input_sentence_size=100_000_000,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
 
 
 def texts_of(cuts: list[Path], text: list[Path]) -> Iterator[str]:
@@ -118,6 +141,12 @@ def parse_args() -> argparse.Namespace:
         "--characters", action="store_true", help="a token for each character (Chinese, Japanese)"
     )
     parser.add_argument(
+        "--word-pieces",
+        type=int,
+        default=0,
+        help="with --characters: tokens for words of other scripts among them, at most",
+    )
+    parser.add_argument(
         "--exact", action="store_true", help="it is an error if the text carries fewer tokens"
     )
     parser.add_argument("--out", type=Path, required=True, help="model to write, as in bpe.model")
@@ -129,7 +158,7 @@ def main() -> None:
     with one_line_errors(args.out.parent):
         texts = texts_of(args.cuts, args.text)
         if args.characters:
-            model, size = train_characters(texts), args.vocab_size
+            model, size = train_characters(texts, args.word_pieces), args.vocab_size
         else:
             model, size = train_bpe(texts, args.vocab_size)
         if size < args.vocab_size and args.exact:
