@@ -17,6 +17,7 @@ from lhotse import CutSet
 from recipes.prepared import prepare
 
 from recipes.digits.segments import Segment, load_word, read_table
+from zipformer.commands import decode, train
 
 ROOT = Path(__file__).parents[2]
 WORDS = "zero one two three four five six seven eight nine".split()
@@ -69,12 +70,26 @@ def _segments() -> dict[tuple[str, str], Segment]:
     return {(segment.speaker, segment.word): segment for segment in table}
 
 
-def train_and_decode(config: Path, exp_dir: Path, **options: object) -> list[dict[str, Any]]:
-    """Some steps of a config with a tiny model; what decoding its test sets gives."""
+def train_and_decode(
+    config: Path, exp_dir: Path, scripts: bool = True, **options: object
+) -> list[dict[str, Any]]:
+    """Some steps of a config with a tiny model; what decoding its test sets gives.
+
+    Args:
+        config: Of a recipe.
+        exp_dir: Folder of the run.
+        scripts: Through scripts/; else what these call, without two more starts of Python.
+        options: Keys of the config.
+    """
     given = {**TINY, **options, "train.exp_dir": exp_dir, "train.max_steps": 6}
     words = [part for key, value in given.items() for part in (f"--{key}", str(value))]
-    call("train.py", config, *words)
-    call("decode.py", exp_dir, "--contexts", "full 32/128/64")
+    wanted = [str(exp_dir), "--contexts", "full 32/128/64"]
+    if scripts:
+        call("train.py", config, *words)
+        call("decode.py", *wanted)
+    else:
+        train.main([str(config), *words], "train.py")
+        decode.main(wanted, "decode.py")
     results = [json.loads(path.read_text()) for path in exp_dir.glob("decode/*/wer.json")]
     assert len(results) >= 2
     return results
@@ -127,6 +142,7 @@ def run_recipe(
     results = train_and_decode(
         ROOT / "recipes" / recipe / "medium.toml",
         folder / "exp",
+        scripts=False,
         **{
             "data.train": data / f"fbank/{recipe}_cuts_train.jsonl.gz",
             "data.valid": manifests[valid],
