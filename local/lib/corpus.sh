@@ -14,6 +14,7 @@
 corpus_dir="" channel=""
 features=precomputed speed_factors=0.9,1.0,1.1 seed=42 max_bad_share=0.01 shar=false
 num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+first_stage=0 # the one that reads the corpus
 limits=() # of validate_manifest.py, where the config has others than it
 # shellcheck disable=SC2154  # set by the prepare.sh
 manifests=$data_dir/manifests fbank=$data_dir/fbank
@@ -32,7 +33,7 @@ parse_corpus_options() {
 find_sets() {
   local name
   train=() others=()
-  [ -f "$manifests/sets.txt" ] || die "no $manifests/sets.txt: run the stage of the manifests first"
+  [ -f "$manifests/sets.txt" ] || die "no $manifests/sets.txt: run stage $first_stage first"
   while read -r name; do
     case $name in
       train* | mini-train) train+=("$1/${prefix}_cuts_$name.jsonl.gz") ;;

@@ -27,6 +27,7 @@ def write_set(
     skipped: Sequence[Skipped],
     out_dir: Path,
     max_bad_share: float,
+    source: str = "",
 ) -> None:
     """Writes PREFIX_{recordings,supervisions,cuts}_NAME.jsonl.gz and prints what is in them.
 
@@ -37,14 +38,16 @@ def write_set(
         skipped: What is left out, named in PREFIX_cuts_NAME.skipped.tsv.
         out_dir: Where they go.
         max_bad_share: Share of the set that may be left out.
+        source: What messages call the set; its prefix and name by default.
 
     Raises:
         ValueError: If the set is empty, or too much of it cannot be used.
     """
     bad = [fault for fault in skipped if fault.reason != NOT_FOR_USE]
-    check_share(f"{prefix}, {name}", bad, len(cuts) + len(bad), max_bad_share)
+    what = source or f"{prefix}, {name}"
+    check_share(what, bad, len(cuts) + len(bad), max_bad_share)
     if not cuts:
-        raise ValueError(f"{prefix}, {name}: not a single utterance in it")
+        raise ValueError(f"{what}: not a single utterance in it")
     recordings = {cut.recording.id: cut.recording for cut in cuts}
     said = (fastcopy(cut.supervisions[0], start=cut.start) for cut in cuts)
     write_items(manifest(out_dir, prefix, "recordings", name), recordings.values())

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from local.lib.audio_files import SUFFIXES, Utterance, cut_of, decode_all
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import write_items
-from local.lib.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
+from local.lib.set_manifests import described, manifest, write_set
+from local.lib.skipped import Skipped
 from zipformer.files import write_text
 
 PARTS = (
@@ -173,26 +174,9 @@ def prepare_part(
     part = read_part(corpus / name)
     good, damaged = decode_all(part.utterances, num_jobs, name)
     skipped = part.skipped + damaged
-    check_share(str(corpus / name), skipped, len(good) + len(skipped), max_bad_share)
-    if not good:
-        raise ValueError(f"{corpus / name}: not a single utterance in it")
-    recordings = [recording for _, recording in good]
     cuts = [cut_of(utterance, recording, "English") for utterance, recording in good]
-    write_items(_manifest(out_dir, "recordings", name), recordings)
-    write_items(_manifest(out_dir, "supervisions", name), [c.supervisions[0] for c in cuts])
-    write_items(_manifest(out_dir, "cuts", name), cuts)
-    write_skipped(skipped_beside(_manifest(out_dir, "cuts", name)), skipped)
-    print(describe(name, cuts))
-    for line in summary(skipped):
-        print(f"  {line}")
+    write_set("librispeech", name, cuts, skipped, out_dir, max_bad_share, str(corpus / name))
     return cuts
-
-
-def describe(name: str, cuts: Sequence[MonoCut]) -> str:
-    """What a set holds, on one line."""
-    hours = sum(cut.duration for cut in cuts) / 3600
-    speakers = len({cut.supervisions[0].speaker for cut in cuts})
-    return f"{name}: {len(cuts)} utterances, {hours:.2f} hours, {speakers} speakers"
 
 
 def divide(cuts: Sequence[MonoCut]) -> dict[str, list[MonoCut]]:
@@ -203,10 +187,6 @@ def divide(cuts: Sequence[MonoCut]) -> dict[str, list[MonoCut]]:
         name = next((n for n, s in MINI_SPEAKERS.items() if speaker in s), "mini-train")
         sets[name].append(cut)
     return sets if all(sets.values()) else {}
-
-
-def _manifest(out_dir: Path, kind: str, name: str) -> Path:
-    return out_dir / f"librispeech_{kind}_{name}.jsonl.gz"
 
 
 def prepare(
@@ -223,8 +203,8 @@ def prepare(
     if not any(name.startswith("train") for name in parts):
         mini = divide(mini_source)
         for name, chosen in mini.items():
-            write_items(_manifest(out_dir, "cuts", name), chosen)
-            print(f"{describe(name, chosen)} (of {MINI_SOURCE}; there is no training part)")
+            write_items(manifest(out_dir, "librispeech", "cuts", name), chosen)
+            print(f"{described(name, chosen)} (of {MINI_SOURCE}; there is no training part)")
         sets += mini
     for path in sorted(out_dir.glob("librispeech_cuts_*.jsonl.gz")):
         name = path.name.removeprefix("librispeech_cuts_").removesuffix(".jsonl.gz")

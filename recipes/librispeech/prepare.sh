@@ -26,22 +26,22 @@ set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$recipe/../.." && pwd)
-data_dir=$recipe/data
-corpus_dir="" musan_dir="" parts=""
-features=precomputed speed_factors=0.9,1.0,1.1
-vocab_size=500 shar=false seed=42 max_bad_share=0.01
-num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+data_dir=$recipe/data prefix=librispeech
+musan_dir="" parts=""
+vocab_size=500
 mirror=https://www.openslr.org
 
 # shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
 . "$root/local/lib/stages.sh"
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/corpus.sh
+. "$root/local/lib/corpus.sh"
 parse_options "data_dir corpus_dir musan_dir parts features speed_factors vocab_size shar num_jobs max_bad_share mirror seed" "$@"
 need_python
 one_of features precomputed on-the-fly
 one_of shar true false
-local=$root/local
 manifests=$data_dir/manifests
 fbank=$data_dir/fbank
+first_stage=1
 limits=(--min-seconds 1 --max-seconds 20 --max-dropped-share 0.2) # as in the configs
 
 fetched=$data_dir/download archives=()
@@ -59,45 +59,10 @@ case $musan in
   *) musan=$(absolute "$musan") ;;
 esac
 
-# Fills `train` and `others` with the manifests in folder $1 of the sets that stage 1 has found.
-find_sets() {
-  local name
-  train=() others=()
-  [ -f "$manifests/sets.txt" ] || die "no $manifests/sets.txt: run stage 1 first"
-  while read -r name; do
-    case $name in
-      train-* | mini-train) train+=("$1/librispeech_cuts_$name.jsonl.gz") ;;
-      *) others+=("$1/librispeech_cuts_$name.jsonl.gz") ;;
-    esac
-  done <"$manifests/sets.txt"
-}
-
 make_manifests() { # corpus, max bad share, parts...
   local wanted=("${@:3}")
   python "$recipe/librispeech.py" --corpus-dir "$1" --out-dir "$manifests" --num-jobs "$num_jobs" \
     --max-bad-share "$2" --parts ${wanted[@]+"${wanted[@]}"}
-}
-
-make_features() { # precomputed or on-the-fly, speed factors, seed
-  local cuts
-  find_sets "$manifests"
-  cuts=(--cuts ${train[@]+"${train[@]}"} --plain-cuts ${others[@]+"${others[@]}"})
-  if [ -f "$manifests/musan_cuts.jsonl.gz" ]; then cuts+=("$manifests/musan_cuts.jsonl.gz"); fi
-  cuts+=(--shuffle-seed "$3" --out-dir "$fbank")
-  if [ "$1" = on-the-fly ]; then
-    python "$local/lazy_cuts.py" "${cuts[@]}"
-    if [ -d "$fbank/feats" ]; then log "not used any more: $(du -sh "$fbank/feats")"; fi
-    return
-  fi
-  if [ "$force" = true ]; then cuts+=(--force); fi
-  python "$local/compute_fbank.py" "${cuts[@]}" --speed-factors "$2" --num-jobs "$num_jobs"
-}
-
-check() { # options of validate_manifest.py
-  find_sets "$fbank"
-  python "$local/validate_manifest.py" "$@" "${limits[@]}" --num-jobs "$num_jobs" \
-    --out "$data_dir/summary.txt" --skipped "$manifests"/*.skipped.tsv "$fbank"/*.skipped.tsv \
-    --tests ${others[@]+"${others[@]}"} -- ${train[@]+"${train[@]}"}
 }
 
 make_vocabulary() { # vocabulary size
@@ -111,19 +76,13 @@ make_vocabulary() { # vocabulary size
       log "WARNING: no training part; the token set is made of the text of: ${names//.jsonl.gz/}"
       ;;
   esac
-  python "$local/train_bpe.py" --cuts "${train[@]}" --vocab-size "$1" ${exact:+--exact} \
+  python "$commands/train_bpe.py" --cuts "${train[@]}" --vocab-size "$1" ${exact:+--exact} \
     --out "$model"
   check --bpe-model "$model"
 }
 
-make_shards() {
-  find_sets "$fbank"
-  python "$local/to_shar.py" --cuts ${train[@]+"${train[@]}"} ${others[@]+"${others[@]}"} \
-    --out-dir "$data_dir/shar" --num-jobs "$num_jobs"
-}
-
 if [ ${#archives[@]} -gt 0 ]; then
-  stage 0 "download" python "$local/download.py" "${archives[@]}" --to "$fetched" \
+  stage 0 "download" python "$commands/download.py" "${archives[@]}" --to "$fetched" \
     --table "$recipe/archives.tsv" --mirror "$mirror"
 else
   skip 0 "download" "the corpus is $corpus"
@@ -134,16 +93,12 @@ if [ "$musan" = none ]; then
   skip 2 "MUSAN" "no --musan-dir; to train with a config that mixes it in: --noise none"
 else
   if [ "$musan" = download ]; then musan=$fetched/musan; fi
-  stage 2 "MUSAN" python "$local/noise_cuts.py" --audio-dir "$musan" --prefix musan \
+  stage 2 "MUSAN" python "$commands/noise_cuts.py" --audio-dir "$musan" --prefix musan \
     --out "$manifests/musan_cuts.jsonl.gz" --num-jobs "$num_jobs"
 fi
 stage 3 "features" make_features "$features" "$speed_factors" "$seed"
 stage 4 "validation" check --load --load-every 100
 stage 5 "token set" make_vocabulary "$vocab_size"
-if [ "$shar" = true ] || [ "$stage" = 6 ] || [ "$stop_stage" = 6 ]; then
-  stage 6 "shards" make_shards
-else
-  skip 6 "shards" "not asked for (--shar true)"
-fi
+shards 6
 if [ "$stop_stage" -ge 4 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
 ready medium.toml
