@@ -96,10 +96,13 @@ def train_characters(texts: Iterable[str], word_pieces: int = 0) -> bytes:
     if not lines:
         raise ValueError("no text to train a token set on")
     lines = [unicodedata.normalize("NFKC", line) for line in lines]  # as the model does
-    characters = {c for line in lines for c in line}
+    characters = {c for line in lines for c in line} - {" "}
     singles = sorted(filter(is_unspaced, characters))
     mixed = word_pieces > len(characters) - len(singles) > 0
     size = len(singles) + word_pieces if mixed else len(characters)
+    if mixed:  # pieces are learned of the words alone
+        blanks = str.maketrans(dict.fromkeys(singles, " "))
+        lines = [words for line in lines if (words := line.translate(blanks).strip())]
     model = io.BytesIO()
     spm.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),

@@ -7,7 +7,7 @@ import pytest
 from data.small_corpus import WORDS
 from preparation.steps import run_script
 
-from local.train_bpe import train_bpe
+from local.train_bpe import train_bpe, train_characters
 from zipformer.tokens import open_tokenizer
 
 
@@ -61,3 +61,20 @@ def test_the_command_can_insist_on_the_size(tmp_path: Path) -> None:
     possible = done.stderr.split("--vocab-size ")[1].split()[0]
     done = run_script(*command, "--vocab-size", possible, "--out", tmp_path / "lang/bpe.model")
     assert done.returncode == 0, done.stderr
+
+
+def test_characters_are_tokens_and_words_among_them_are_cut_into_pieces(tmp_path: Path) -> None:
+    mixed = [f"\u4f60\u597d{word}\u4e16" for word in [*texts(), *[" HELLO "] * 20, ""]]
+    (tmp_path / "bpe.model").write_bytes(train_characters(mixed, word_pieces=60))
+    tokenizer = open_tokenizer(tmp_path / "bpe.model")
+    for text in ("\u4f60\u597d", "\u4f60 HELLO \u597d\u4e16", "\u4e16\u4e16 HELLO"):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text
+        assert len(ids) == len(text.replace("HELLO", "H"))  # one token
+        han = [tokenizer.tokens[i] for i in ids if any("\u4e00" <= c for c in tokenizer.tokens[i])]
+        assert han == [c for c in text if "\u4e00" <= c]
+
+
+def test_without_words_pieces_change_nothing() -> None:
+    alone = ["\u4f60\u597d", "\u4e16"]
+    assert train_characters(alone, word_pieces=60) == train_characters(alone)
