@@ -182,7 +182,11 @@ def options_of(program: str, folder: Path) -> set[str]:
     path = next(p for p in (ROOT / program, folder / program) if p.exists())
     source = path.read_text(encoding="utf-8")
     if name == "prepare.sh":
-        (words,) = re.findall(r'^parse_options "([^"]+)"', source, re.MULTILINE)
+        ((shared, words),) = re.findall(r'^parse_(corpus_)?options "([^"]*)"', source, re.MULTILINE)
+        if shared:
+            library = (ROOT / "local/lib/corpus.sh").read_text(encoding="utf-8")
+            (common,) = re.findall(r'^  parse_options "([^"]+) \$1"', library, re.MULTILINE)
+            words += f" {common}"
         words += " stage stop_stage force help"
         return {f"--{word.replace('_', '-')}" for word in words.split()}
     if path.parent.name == "dev":
