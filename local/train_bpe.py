@@ -19,6 +19,7 @@ from zipformer.data.manifests import read_cuts, text_of
 from zipformer.files import replacing
 from zipformer.progress import shown
 from zipformer.tokens import SPECIAL_TOKENS, UNK_ID, open_tokenizer
+from zipformer.tokens.pieces import WORD_START
 from zipformer.tokens.scripts import is_unspaced, without_blanks
 
 MANY = 50_000  # texts, from which sentencepiece learns long, and without a word
@@ -109,6 +110,7 @@ def train_characters(texts: Iterable[str], word_pieces: int = 0) -> bytes:
         model_writer=model,
         model_type="unigram" if mixed else "char",
         user_defined_symbols=singles if mixed else [],  # each is one token wherever it stands
+        required_chars=WORD_START if mixed else "",  # though the text may have single words alone
         vocab_size=size + len(SPECIAL_TOKENS) + 1,
         hard_vocab_limit=False,
         character_coverage=1.0,

@@ -28,9 +28,13 @@ class Layout:
         """Whether a folder is the top folder of this corpus."""
         return any(True for mark in self.marks for _ in folder.glob(mark))
 
-    def begins_with(self, name: str) -> bool:
-        """Whether a folder of this name may be what lies directly in the top folder."""
-        return any(fnmatch(name, Path(mark).parts[0]) for mark in self.marks)
+    def begins_with(self, folder: Path) -> bool:
+        """Whether a folder may be what lies directly in the top folder."""
+        for mark in self.marks:
+            first, *rest = Path(mark).parts
+            if fnmatch(folder.name, first) and (not rest or any(folder.glob("/".join(rest)))):
+                return True
+        return False
 
 
 LAYOUTS = {  # by recipe
@@ -85,9 +89,8 @@ def corpus_folder(folder: Path, recipe: str) -> Path:
             raise ValueError(f"{folder} holds {layout.name} more than once: give one of {names}")
         if inner:
             return inner[0]
-        above = folder.absolute().parent
-        if layout.begins_with(folder.name) and layout.fits(above):
-            return above
+        if layout.begins_with(folder):
+            return folder.absolute().parent
     raise FileNotFoundError(
         f"{folder} holds no {layout.name}: {_found(folder)}; it should hold {layout.holds}"
     )

@@ -78,3 +78,10 @@ def test_characters_are_tokens_and_words_among_them_are_cut_into_pieces(tmp_path
 def test_without_words_pieces_change_nothing() -> None:
     alone = ["\u4f60\u597d", "\u4e16"]
     assert train_characters(alone, word_pieces=60) == train_characters(alone)
+
+
+def test_blanks_around_a_word_are_written_though_no_text_has_two_words(tmp_path: Path) -> None:
+    text = "\u4f60 HI \u597d"
+    (tmp_path / "bpe.model").write_bytes(train_characters([text] * 9, word_pieces=20))
+    tokenizer = open_tokenizer(tmp_path / "bpe.model")
+    assert tokenizer.decode(tokenizer.encode(text)) == text
