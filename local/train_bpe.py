@@ -7,7 +7,7 @@ import io
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import sentencepiece as spm
@@ -60,13 +60,22 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> tuple[bytes, int]:
     raise ValueError(f"sentencepiece could not train a token set: {message}")
 
 
-def _train(lines: list[str], vocab_size: int, characters: bool = False) -> bytes:
-    """A unigram model of so many tokens, or one of characters, of which there may be fewer."""
+def _train(
+    lines: list[str],
+    vocab_size: int,
+    model_type: str = "unigram",
+    characters: bool = False,
+    singles: Sequence[str] = (),
+    required: str = "",
+) -> bytes:
+    """A model of so many tokens; with `characters` there may be fewer."""
     model = io.BytesIO()
     spm.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=model,
-        model_type="char" if characters else "unigram",
+        model_type=model_type,
+        user_defined_symbols=list(singles),  # each is one token wherever it stands
+        required_chars=required,
         vocab_size=vocab_size,
         hard_vocab_limit=not characters,
         character_coverage=1.0,
@@ -100,30 +109,14 @@ def train_characters(texts: Iterable[str], word_pieces: int = 0) -> bytes:
     characters = {c for line in lines for c in line} - {" "}
     singles = sorted(filter(is_unspaced, characters))
     mixed = word_pieces > len(characters) - len(singles) > 0
-    size = len(singles) + word_pieces if mixed else len(characters)
-    if mixed:  # pieces are learned of the words alone
-        blanks = str.maketrans(dict.fromkeys(singles, " "))
-        lines = [words for line in lines if (words := line.translate(blanks).strip())]
-    model = io.BytesIO()
-    spm.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=model,
-        model_type="unigram" if mixed else "char",
-        user_defined_symbols=singles if mixed else [],  # each is one token wherever it stands
-        required_chars=WORD_START if mixed else "",  # though the text may have single words alone
-        vocab_size=size + len(SPECIAL_TOKENS) + 1,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        add_dummy_prefix=False,  # else every utterance begins with a token that says nothing
-        control_symbols=list(SPECIAL_TOKENS[:UNK_ID]),
-        unk_id=UNK_ID,
-        bos_id=-1,
-        eos_id=-1,
-        input_sentence_size=100_000_000,
-        num_threads=1,
-        minloglevel=2,
-    )
-    return model.getvalue()
+    if not mixed:
+        size = len(characters) + len(SPECIAL_TOKENS) + 1
+        return _train(lines, size, "char", characters=True)
+    blanks = str.maketrans(dict.fromkeys(singles, " "))  # pieces are learned of the words alone
+    words = [found for line in lines if (found := line.translate(blanks).strip())]
+    size = len(singles) + word_pieces + len(SPECIAL_TOKENS) + 1
+    # The mark is required though the text may have single words alone.
+    return _train(words, size, characters=True, singles=singles, required=WORD_START)
 
 
 def texts_of(cuts: list[Path], text: list[Path]) -> Iterator[str]:

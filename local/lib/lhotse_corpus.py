@@ -92,12 +92,13 @@ def usable_cuts(
     num_jobs: int,
     title: str,
     text_rule: TextRule = str,
+    channel: int | None = None,
 ) -> tuple[list[MonoCut], list[Skipped]]:
     """A cut for each supervision, in the order of their ids, and what cannot be used."""
     recordings, supervisions = manifests["recordings"], manifests["supervisions"]
     assert isinstance(recordings, RecordingSet) and isinstance(supervisions, SupervisionSet)
     files = [Utterance(r.id, Path(str(r.sources[0].source)), "") for r in recordings]
-    decoded, damaged = decode_all(sorted(files, key=lambda f: f.name), num_jobs, title)
+    decoded, damaged = decode_all(sorted(files, key=lambda f: f.name), num_jobs, title, channel)
     by_id = {recording.id: recording for _, recording in decoded}
     faults = {fault.name: fault for fault in damaged}
     segments, skipped = [], []
@@ -111,17 +112,17 @@ def usable_cuts(
         else:
             segments.append(fastcopy(segment, text=text))
     good, outside = within_recordings(segments, by_id)
-    cuts = [_cut_of(segment, by_id[segment.recording_id]) for segment in good]
+    cuts = [_cut_of(segment, by_id[segment.recording_id], channel) for segment in good]
     return cuts, skipped + outside
 
 
-def _cut_of(segment: SupervisionSegment, recording: Recording) -> MonoCut:
-    """Of a recording with one channel: ``decode_all`` has left out the others."""
+def _cut_of(segment: SupervisionSegment, recording: Recording, channel: int | None) -> MonoCut:
+    heard = channel if channel is not None and recording.num_channels > 1 else 0
     return MonoCut(
         id=segment.id,
         start=segment.start,
         duration=segment.duration,
-        channel=0,
-        supervisions=[fastcopy(segment, start=0.0, channel=0)],
+        channel=heard,
+        supervisions=[fastcopy(segment, start=0.0, channel=heard)],
         recording=recording,
     )

@@ -28,24 +28,20 @@ set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$recipe/../.." && pwd)
-data_dir=$recipe/data
-tsv="" audio_dir="" channel="" text_form=as-is split_by=auto held_out=0.05
-features=precomputed speed_factors=0.9,1.0,1.1
-vocab_size=200 seed=42 max_bad_share=0.01
-num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+data_dir=$recipe/data prefix=own
+tsv="" audio_dir="" text_form=as-is split_by=auto held_out=0.05
+vocab_size=200
 
 # shellcheck source-path=SCRIPTDIR/../.. source=local/lib/stages.sh
 . "$root/local/lib/stages.sh"
+# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/corpus.sh
+. "$root/local/lib/corpus.sh"
 parse_options "data_dir tsv audio_dir channel text_form split_by held_out features speed_factors vocab_size seed max_bad_share num_jobs" "$@"
 need_python
 one_of features precomputed on-the-fly
-local=$root/local
 manifests=$data_dir/manifests
 fbank=$data_dir/fbank
 vocabulary=$data_dir/lang_bpe/bpe.model
-prefix=own others=(valid test)
-# shellcheck source-path=SCRIPTDIR/../.. source=local/lib/one_corpus.sh
-. "$root/local/lib/one_corpus.sh"
 
 table=(--tsv "$tsv" --text-form "$text_form" --split-by "$split_by" --held-out "$held_out"
   --seed "$seed" --max-bad-share "$max_bad_share")
@@ -62,8 +58,7 @@ make_manifests() { # checksum of the table, options
 
 stage 0 "manifests" make_manifests "${content:-}" "${table[@]}"
 stage 1 "features" make_features "$features" "$speed_factors" "$seed"
-stage 2 "token set" python "$local/train_bpe.py" --vocab-size "$vocab_size" \
-  --cuts "$manifests/own_cuts_train.jsonl.gz" --out "$vocabulary"
-stage 3 "check" check
+stage 2 "token set" make_tokens "$vocabulary" --vocab-size "$vocab_size"
+stage 3 "check" check --bpe-model "$vocabulary" --load --load-every 100
 if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
 ready small.toml

@@ -29,6 +29,7 @@ from local.lib.skipped import (
     summary,
     write_skipped,
 )
+from zipformer.files import write_text
 
 COLUMNS = {  # and the names that each may have
     "audio": ("audio", "path"),
@@ -237,6 +238,7 @@ def prepare(args: argparse.Namespace) -> None:
     for name, some in cuts.items():
         _write(args.out_dir, args.prefix, name, some)
         print(describe(name, some, texts))
+    write_text(args.out_dir / "sets.txt", "\n".join(cuts))
     write_skipped(skipped_beside(args.out_dir / f"{args.prefix}_cuts.jsonl.gz"), skipped)
     for line in summary(skipped):
         print(f"  {line}")
