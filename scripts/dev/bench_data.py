@@ -174,7 +174,7 @@ class Undecided(SentencePieceTokenizer):
 @contextmanager
 def invented_manifest(config: RunConfig, cuts: int) -> Iterator[DataConfig]:
     """The config's data with so many invented cuts in their place."""
-    texts = [text_of(cut) for path in config.data.train for cut in open_cuts(path)]
+    texts = [text_of(cut) for corpus in config.data.corpora for cut in open_cuts(corpus.path)]
     with tempfile.TemporaryDirectory() as folder:
         manifest = Path(folder) / "cuts.jsonl.gz"
         with CutSet.open_writer(manifest) as writer:

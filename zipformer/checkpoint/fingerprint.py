@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from zipformer.config import DataConfig, RunConfig
+from zipformer.config import DataConfig, RunConfig, WeightedManifest
 from zipformer.config.keys import CHANGEABLE_KEYS, flatten, is_under
 from zipformer.config.toml import Plain, to_dict
 from zipformer.data.manifests import shards_in
@@ -41,12 +41,12 @@ def fingerprint(items: Iterable[tuple[str, ...]]) -> str:
 
 
 def training_data_fingerprint(data: DataConfig) -> str | None:
-    """Of what a run trains on: names, lengths and texts of all cuts, and the noise mixed in.
+    """Of what a run trains on: names, lengths and texts of all cuts, weights, the noise mixed in.
 
     Returns:
         None if there is no manifest, or one of them cannot be read on this machine.
     """
-    return _of_manifests(data.train, data.noise)
+    return _of_manifests(data.corpora, data.noise)
 
 
 def settings_fingerprint(config: RunConfig) -> str:
@@ -68,11 +68,15 @@ def _first_name(key: str, value: Plain) -> Plain:
 
 
 @cache
-def _of_manifests(train: tuple[Path, ...], noise: Path | None) -> str | None:
+def _of_manifests(train: tuple[WeightedManifest, ...], noise: Path | None) -> str | None:
     if not train:
         return None
     try:
-        items = [("speech", fingerprint(_cuts(train)))]
+        items: list[tuple[str, ...]] = [("speech", fingerprint(_cuts(c.path for c in train)))]
+        for corpus in train:
+            if corpus.weight != 1.0:
+                of_it = fingerprint(_cuts([corpus.path]))
+                items.append(("weight", of_it, repr(corpus.weight)))
         if noise is not None:
             items.append(("noise", fingerprint(_cuts([noise]))))
     except (OSError, EOFError, ValueError, KeyError):  # not there, or damaged

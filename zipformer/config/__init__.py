@@ -14,6 +14,7 @@ from zipformer.config.sections import (
     SpecAugmentConfig,
     TrainConfig,
     ValidationConfig,
+    WeightedManifest,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "SpecAugmentConfig",
     "TrainConfig",
     "ValidationConfig",
+    "WeightedManifest",
 ]

@@ -25,6 +25,7 @@ from zipformer.config.schema import (
     KIND,
     ConfigError,
     FieldType,
+    entry_type,
     inner_type,
     is_optional,
     leaves,
@@ -152,13 +153,19 @@ def _from_words(field_type: FieldType, words: Sequence[str], where: str) -> obje
             raise ConfigError(f"{where} takes one value, got {' '.join(words)}")
         return _from_text(field_type, words[0], where)
     inner = get_args(field_type)[1 if origin is dict else 0]
-    parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
+    tables = entry_type(field_type) is not None  # a word in braces is one of them
+    parts = [
+        part.strip()
+        for word in words
+        for part in ([word] if tables and word.lstrip().startswith("{") else word.split(","))
+        if part.strip()
+    ]
     if origin is dict:
         items = [part.partition("=") for part in parts]
         if not all(equals for _, equals, _ in items):
             raise ConfigError(f"{where}: write name=value, several separated by commas")
         return {name: _from_text(inner, text, where) for name, _, text in items}
-    if inner is not Path:  # whose name may have blanks
+    if inner is not Path and not tables:  # names of files may have blanks
         parts = [piece for part in parts for piece in part.split()]
     return convert(field_type, [_from_text(inner, part, where) for part in parts], where)
 
@@ -167,6 +174,8 @@ def _from_text(field_type: FieldType, text: str, where: str) -> object:
     if is_optional(field_type):
         return None if text in ("", "none") else _from_text(inner_type(field_type), text, where)
     value = text.strip()
+    if entry_type(field_type):
+        return convert(field_type, _inline_table(value, where), where)
     if values_of(field_type):
         with suppress(json.JSONDecodeError):  # a text stays one
             value = json.loads(value)
@@ -176,6 +185,19 @@ def _from_text(field_type: FieldType, text: str, where: str) -> object:
         except json.JSONDecodeError:
             raise wrong_type(where, show_type(field_type), text) from None
     return convert(field_type, value, where)
+
+
+def _inline_table(text: str, where: str) -> object:
+    """A table as a TOML has it, if a text is in braces; else the text."""
+    if not text.startswith("{"):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{where}: {text}: {error}; a table is written as in a TOML, the whole of it quoted: "
+            "'{path = \"b.jsonl.gz\", weight = 3.0}'"
+        ) from None
 
 
 def _set(values: dict[str, object], name: str, value: object) -> None:

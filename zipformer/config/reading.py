@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin
 
@@ -16,6 +16,7 @@ from zipformer.config.schema import (
     PRESET,
     ConfigError,
     FieldType,
+    entry_type,
     inner_type,
     is_optional,
     keys_of,
@@ -25,6 +26,7 @@ from zipformer.config.schema import (
     show_type,
     values_of,
 )
+from zipformer.config.toml import plain, toml_value
 from zipformer.nn.zipformer.config import BlockName
 
 Section = TypeVar("Section")  # a dataclass of ``zipformer.config``
@@ -83,6 +85,10 @@ def build(cls: type[Section], table: Mapping[str, object]) -> Section:
     for key, value in table.items():
         if section := section_type(keys[key], value, key):
             values[key] = build(section, _checked_mapping(value, key))
+        elif (entry := entry_type(keys[key])) and isinstance(value, tuple):
+            values[key] = tuple(
+                build(entry, item) if isinstance(item, dict) else item for item in value
+            )
     make: Callable[..., Section] = cls
     if PRESET in values:
         make = getattr(cls, str(values.pop(PRESET)))
@@ -142,12 +148,23 @@ def _convert_list(field_type: FieldType, value: object, where: str) -> tuple[obj
 
 
 def _convert_one_of(field_type: FieldType, value: object, where: str) -> object:
+    entry = entry_type(field_type)
+    if entry and isinstance(value, Mapping):
+        return _convert_entry(entry, value, where)
     for one in values_of(field_type):
         try:
             return convert(one, value, where)
         except ConfigError:
             continue
     raise wrong_type(where, show_type(field_type), value)
+
+
+def _convert_entry(entry: type, value: Mapping[str, object], where: str) -> dict[str, object]:
+    table = check_table(entry, value, where)
+    needed = [f.name for f in fields(entry) if f.default is MISSING]
+    if missing := [name for name in needed if name not in table]:
+        raise ConfigError(f"{where}: {toml_value(plain(value))} has no {' and no '.join(missing)}")
+    return table
 
 
 def _convert_choice(field_type: FieldType, value: object, where: str) -> object:

@@ -70,6 +70,7 @@ class RunConfig:
         self._check_contexts()
         self._check_processes()
         self._check_volume()
+        self.data.check_corpora()
 
     def _check_volume(self) -> None:
         low, high = self.data.volume

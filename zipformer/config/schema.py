@@ -64,6 +64,16 @@ def kinds_of(field_type: FieldType) -> dict[str, type]:
     return {get_args(keys_of(member)[KIND])[0]: member for member in members}
 
 
+def entry_type(field_type: FieldType) -> type | None:
+    """The dataclass that the entries of a list may be written as tables of; None if there is none.
+
+    Args:
+        field_type: Of the list, or of an entry.
+    """
+    inner = get_args(field_type)[0] if get_origin(field_type) is tuple else field_type
+    return next((one for one in values_of(inner) if is_dataclass(one)), None)
+
+
 def show_type(field_type: FieldType) -> str:
     """A type as a person calls it."""
     if get_origin(field_type) is Literal:
@@ -76,6 +86,8 @@ def show_type(field_type: FieldType) -> str:
         return show_type(inner_type(field_type)) + " or none"
     if values := values_of(field_type):
         return " or ".join(map(show_type, values))
+    if isinstance(field_type, type) and is_dataclass(field_type):
+        return f"{{{', '.join(keys_of(field_type))}}}"
     names = {bool: "true|false", int: "integer", float: "number", str: "text", Path: "path"}
     return names.get(field_type, str(field_type))
 

@@ -104,10 +104,35 @@ class SpecAugmentConfig:
 
 
 @dataclass(frozen=True)
+class WeightedManifest:
+    """A manifest to train on, and how often: ``{path = "b.jsonl.gz", weight = 3.0}``.
+
+    Args:
+        path: Cuts manifest, or a folder of shards.
+        weight: How often each of its cuts comes in an epoch, on average over the epochs. A path
+            alone has weight 1.
+
+    Raises:
+        ValueError: If the weight is not above 0 and finite.
+    """
+
+    path: Path
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.weight < float("inf"):
+            raise ValueError(
+                f"data.train: weight {self.weight:g} of {self.path}: it says how often each cut "
+                "comes in an epoch, so give a number above 0, as 0.5 or 3; or take the manifest "
+                "out of the list"
+            )
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Manifests in, batches out. Paths in a TOML are relative to that TOML."""
 
-    train: tuple[Path, ...] = ()
+    train: tuple[Path | WeightedManifest, ...] = ()
     valid: tuple[Path, ...] = ()
     test: dict[str, Path] = field(default_factory=dict)  # name of the set -> cuts manifest
     bpe_model: Path = Path("data/bpe.model")
@@ -126,6 +151,29 @@ class DataConfig:
     volume: tuple[float, float] = (1.0, 1.0)  # samples are multiplied by a factor between these
     volume_prob: float = 1.0  # share of the utterances for which that is done
     spec_augment: SpecAugmentConfig = SpecAugmentConfig()
+
+    @property
+    def corpora(self) -> tuple[WeightedManifest, ...]:
+        """What is trained on, every entry with its weight."""
+        return tuple(
+            entry if isinstance(entry, WeightedManifest) else WeightedManifest(entry)
+            for entry in self.train
+        )
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether a weight is given anywhere in ``train``."""
+        return any(isinstance(entry, WeightedManifest) for entry in self.train)
+
+    def check_corpora(self) -> None:
+        """Raises ValueError if a manifest is there twice in a list with weights."""
+        paths = [corpus.path for corpus in self.corpora]
+        twice = [str(path) for path in dict.fromkeys(paths) if paths.count(path) > 1]
+        if twice and self.is_weighted:
+            raise ValueError(
+                f"data.train: {', '.join(twice)} is there more than once, in a list with weights: "
+                "write it once, with the sum of the weights (a path alone has weight 1)"
+            )
 
 
 @dataclass(frozen=True)

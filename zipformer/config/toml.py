@@ -70,4 +70,6 @@ def toml_value(value: Plain) -> str:
         return _toml_text(value)
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, dict):  # in a list; others are sections
+        return "{" + ", ".join(f"{_toml_key(k)} = {toml_value(v)}" for k, v in value.items()) + "}"
     return repr(value)

@@ -104,7 +104,8 @@ class TrainLoader:
         if not found and not start_step:
             raise ValueError(
                 f"nothing to train on: of {self.sampler.num_cuts} cuts in "
-                f"{', '.join(map(str, self.config.train))} all were dropped: {dict(self.dropped)}"
+                f"{', '.join(str(c.path) for c in self.config.corpora)} all were dropped: "
+                f"{dict(self.dropped)}"
             )
         if self.dropped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from pathlib import Path
 from random import Random
 
-from lhotse import CutSet
 from lhotse.cut import Cut
 from lhotse.dataset.sampling.dynamic_bucketing import DynamicBucketer, estimate_duration_buckets
 
 from zipformer.config import DataConfig
-from zipformer.data.manifests import count_cuts, open_cuts
+from zipformer.data.mixture import Mixture
 from zipformer.data.seeds import derive_seed
 
 CUTS_FOR_BUCKETS = 10_000  # looked at to place the bucket boundaries
@@ -51,8 +49,8 @@ class Share:
 class TrainingSampler:
     """Batches of similar durations in a random order that depends on (seed, epoch) alone.
 
-    Manifests are read lazily through a buffer of ``bucket_buffer`` cuts; several are interleaved,
-    each in proportion to its size. All batches of a step come from one bucket, so that no process
+    Manifests are read lazily through a buffer of ``bucket_buffer`` cuts; several are interleaved as
+    ``Mixture`` says. All batches of a step come from one bucket, so that no process
     waits for another, and every process draws the same steps; in the last one of an epoch the cuts
     that are left are shared out.
 
@@ -63,26 +61,22 @@ class TrainingSampler:
 
     Raises:
         FileNotFoundError: If a manifest is missing.
-        ValueError: If there is no manifest, or no cut in them.
+        ValueError: If there is no manifest, no cut in them, or if weights do not suit them.
     """
 
     def __init__(self, config: DataConfig, seed: int, batches_per_step: int = 1) -> None:
-        if not config.train:
-            raise ValueError("data.train names no cuts manifest to train on")
+        self.mixture = Mixture(config.corpora)
         self.config = config
         self.seed = seed
         self.batches_per_step = batches_per_step
-        self.sizes = [count_cuts(path) for path in config.train]
-        if not sum(self.sizes):
-            raise ValueError(f"no cuts in {', '.join(map(str, config.train))}")
         # Of the first epoch's order for every epoch: one that is taken up again has the same.
         first = self._cuts(epoch=1)
         self.bins = duration_bins(first, config.num_buckets, self.num_cuts)
 
     @property
     def num_cuts(self) -> int:
-        """Cuts in the manifests."""
-        return sum(self.sizes)
+        """Cuts of an epoch: those in the manifests, each as often as its weight says."""
+        return self.mixture.num_cuts
 
     def epoch(self, epoch: int, keep: Callable[[Cut], bool]) -> Iterator[list[list[Cut]]]:
         """The batches of one step after another, of cuts that ``keep`` lets through.
@@ -108,8 +102,8 @@ class TrainingSampler:
             while step := [list(batch) for batch in islice(batches, self.batches_per_step)]:
                 yield share_out(step, self.batches_per_step)
 
-    def _cuts(self, epoch: int) -> CutSet:
-        return interleave(self.config.train, self.sizes, derive_seed(self.seed, epoch))
+    def _cuts(self, epoch: int) -> Iterable[Cut]:
+        return self.mixture.cuts(epoch, derive_seed(self.seed, epoch))
 
 
 def share_out(batches: list[list[Cut]], count: int) -> list[list[Cut]]:
@@ -121,13 +115,7 @@ def share_out(batches: list[list[Cut]], count: int) -> list[list[Cut]]:
     return [cuts[i::count] for i in range(count)]
 
 
-def interleave(paths: Sequence[Path], sizes: Sequence[int], seed: int) -> CutSet:
-    """Several manifests as one, drawn from in proportion to their sizes; lazy."""
-    sets = [open_cuts(path) for path in paths]
-    return sets[0] if len(sets) == 1 else CutSet.mux(*sets, weights=list(sizes), seed=seed % 2**32)
-
-
-def duration_bins(cuts: CutSet, num_buckets: int, num_cuts: int) -> list[float]:
+def duration_bins(cuts: Iterable[Cut], num_buckets: int, num_cuts: int) -> list[float]:
     """Boundaries between buckets, in seconds, such that all hold about the same audio."""
     num_buckets = min(num_buckets, num_cuts)
     if num_buckets < 2:

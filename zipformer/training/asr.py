@@ -72,13 +72,17 @@ class AsrTask:
                     "validated on it: leave it out of data.valid, or prepare it again"
                 )
         for_a_gpu = self.config.train.device != "cpu" and torch.cuda.is_available()
-        return TrainLoader(
+        loader = TrainLoader(
             self.config.data, self.tokenizer, self.config.train.seed, share, pin=for_a_gpu
         )
+        if share.rank == 0 and self.config.data.is_weighted:
+            for line in loader.sampler.mixture.describe():
+                logger.info("training data: %s", line)
+        return loader
 
     def epoch_seconds(self) -> float:
-        """Audio in the training manifests."""
-        return sum(manifest_seconds(path) for path in self.config.data.train)
+        """Audio in the training manifests, each as often as its weight says."""
+        return sum(c.weight * manifest_seconds(c.path) for c in self.config.data.corpora)
 
     def build_model(self) -> AsrModel:
         """A model of the config's sizes, with as many outputs as the tokenizer has tokens."""

@@ -135,8 +135,8 @@ class Run:
         if before is None or now is None or before.split("+")[-1] == now:
             return
         logger.warning(
-            "the training data have changed since this run began (cuts were added, left out or "
-            "changed): what it learned is of both. %s",
+            "the training data have changed since this run began (cuts were added, left out, "
+            "changed or weighted anew): what it learned is of both. %s",
             f"In what is left of epoch {self.state.epoch} some cuts come twice and others not at "
             "all"
             if self.state.batch
