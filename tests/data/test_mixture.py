@@ -1,4 +1,4 @@
-"""Several corpora at once: every cut as often as its weight says, and all that the loader promises."""
+"""Several corpora at once: each cut as often as its weight says, and what the loader promises."""
 
 from __future__ import annotations
 

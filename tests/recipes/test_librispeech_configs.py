@@ -63,7 +63,8 @@ def test_every_section_is_written_out(path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_paths_are_those_that_prepare_writes(path: Path) -> None:
     run = load_config(path)
-    manifests = [*(corpus.path for corpus in run.data.corpora), *run.data.valid, *run.data.test.values()]
+    trained_on = [corpus.path for corpus in run.data.corpora]
+    manifests = [*trained_on, *run.data.valid, *run.data.test.values()]
     for manifest in manifests:
         assert manifest.parent == RECIPE / "data" / "fbank"
         assert manifest.name.startswith("librispeech_cuts_")

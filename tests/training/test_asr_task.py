@@ -23,12 +23,10 @@ from zipformer.context import Context
 from zipformer.data.loader import Batch
 from zipformer.data.manifests import manifest_seconds
 from zipformer.nn.schedule import set_progress
-from zipformer.training.asr import AsrTask, keep_alignable
-from zipformer.training.distributed import Processes
+from zipformer.training.asr import AsrTask
 from zipformer.training.loop import fit
 from zipformer.training.methods.base import StepInfo
 from zipformer.training.metrics import read_metrics
-from zipformer.training.state import seed_step
 
 ROOT = Path(__file__).parents[2]
 STEP = StepInfo(step=4, context=Context(32, 64, 32), right_mode="masked")
@@ -139,72 +137,6 @@ def test_context_and_right_mode_reach_the_encoder(task: AsrTask) -> None:
     ]
     losses = {round(task.loss(model, batch, step)[0].item(), 3) for step in steps}
     assert len(losses) == 4
-
-
-def test_only_utterances_that_can_be_aligned_have_a_validation_loss(task: AsrTask) -> None:
-    # 31 frames give 6 outputs: room for 4 tokens.
-    batch = batch_of([31, 31, 90, 8], [[5] * 4, [5] * 5, [], [5]], task)
-    kept = keep_alignable(batch)
-    assert kept is not None
-    assert kept.cut_ids == ["cut-0"] and kept.tokens == [[5] * 4]
-    assert kept.features.shape == (1, 31, 80)
-    assert torch.equal(kept.features[0], batch.features[0, :31])
-    assert keep_alignable(batch_of([8], [[5]], task)) is None
-    whole = batch_of([31], [[5]], task)
-    assert keep_alignable(whole) is whole
-
-
-def test_validation_is_deterministic_and_gives_loss_and_wer_per_context(task: AsrTask) -> None:
-    model = task.build_model().eval()
-    with torch.no_grad():
-        figures = task.validate(model, Processes())
-        seed_step(5, 5)
-        assert task.validate(model, Processes()) == figures
-    assert list(figures) == ["loss", "loss full", "wer full", "loss 32/64/32", "wer 32/64/32"]
-    assert figures["loss"] == pytest.approx((figures["loss full"] + figures["loss 32/64/32"]) / 2)
-
-
-def test_processes_share_the_validation_set_out(task: AsrTask) -> None:
-    config = replace(task.config, data=replace(task.config.data, max_duration=2.0))
-    task = AsrTask(config)
-    model = task.build_model()
-    for limit in (0, 3):
-        whole = [b.cut_ids for b in task._validation_batches(model, Processes(), limit)]
-        parts = [
-            [b.cut_ids for b in task._validation_batches(model, Processes(rank, 2), limit)]
-            for rank in (0, 1)
-        ]
-        assert len(whole) > 1 and all(parts)
-        assert sorted(parts[0] + parts[1]) == sorted(whole)
-
-
-def test_validation_wer_counts_word_errors(task: AsrTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoken: list[list[int]] = []
-    cuts: list[str] = []
-    for batch in task._validation_batches(task.build_model(), Processes(), limit=3):
-        spoken += batch.tokens
-        cuts += batch.cut_ids
-    assert len(cuts) == 3
-
-    class Oracle:
-        """Hears everything but the last token of each utterance."""
-
-        def __init__(self, model: object, tokens: object) -> None:
-            self.heard = iter(spoken)
-
-        def decode(self, out: Tensor, lengths: Tensor) -> list[Any]:
-            found = [next(self.heard) for _ in lengths]
-            return [type("Found", (), {"tokens": tokens}) for tokens in found]
-
-    monkeypatch.setattr("zipformer.training.asr.make_searcher", Oracle)
-    model = task.build_model().eval()
-    assert task._validation_wer(model, Context.full(), Processes()) == 0.0
-    spoken = [tokens + task.tokenizer.encode("nine") for tokens in spoken]
-    texts = [task.tokenizer.decode(tokens).split() for tokens in spoken]
-    words = sum(len(text) - 1 for text in texts)
-    assert task._validation_wer(model, Context.full(), Processes()) == pytest.approx(
-        100 * 3 / words
-    )
 
 
 def test_audio_of_a_manifest_is_summed(corpus: Path, tmp_path: Path, task: AsrTask) -> None:

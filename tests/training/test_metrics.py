@@ -111,8 +111,8 @@ def test_line_says_what_a_person_wants_to_know() -> None:
         "step 120 (25.0 %, epoch 3)  loss 0.5 (ctc 2)  lr 0.02  context 32/256/64 masked  "
         "38 h audio/h  ETA 1:02:05  skipped 2"
     )
-    line = format_valid(valid_record(state, {"loss": 0.25, "wer full": 7.5}))
-    assert line == "validation at step 120 (epoch 3): loss 0.25  wer full 7.5"
+    lines = format_valid(valid_record(state, {"loss": 0.25, "wer full": 7.5}))
+    assert lines == ["validation at step 120 (epoch 3): loss 0.25  wer full 7.5"]
 
 
 def test_share_done_is_by_audio_or_by_steps_whichever_ends_first() -> None:

@@ -1,4 +1,4 @@
-"""A run on corpora with weights: said at its start, resumed exactly, and a change of weights told."""
+"""A run on corpora with weights: said at its start, resumed exactly, changed weights told."""
 
 from __future__ import annotations
 

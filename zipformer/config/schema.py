@@ -71,7 +71,7 @@ def entry_type(field_type: FieldType) -> type | None:
         field_type: Of the list, or of an entry.
     """
     inner = get_args(field_type)[0] if get_origin(field_type) is tuple else field_type
-    return next((one for one in values_of(inner) if is_dataclass(one)), None)
+    return next((o for o in values_of(inner) if isinstance(o, type) and is_dataclass(o)), None)
 
 
 def show_type(field_type: FieldType) -> str:

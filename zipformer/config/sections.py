@@ -207,7 +207,7 @@ class ValidationConfig:
 
     contexts: tuple[str, ...] = ("full", "32/256/0", "32/256/64")
     right_mode: Literal["masked", "windowed"] = "windowed"
-    wer_cuts: int = 200  # cuts of the validation set that are decoded greedily; 0 = none
+    wer_cuts: int = 200  # cuts of each validation set that are decoded greedily; 0 = none
 
 
 @dataclass(frozen=True)

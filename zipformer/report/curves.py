@@ -17,6 +17,8 @@ POSITION = frozenset("step epoch batch done eta_seconds audio_hours".split())
 # Titles of charts by the first word of a value's name, in the order of the page.
 VALIDATION = {
     "wer": "Validation: word error rate in %",
+    "cer": "Validation: character error rate in %",
+    "mer": "Validation: error rate in %, of characters and words",
     "loss": "Validation: loss per output frame",
 }
 TRAINING = {
@@ -121,14 +123,22 @@ def _charts(
             groups.setdefault(group_of(name), {})[name] = values
     last_step = max((r["step"] for r in records), default=0)
     return {
-        group: curve_chart(titles.get(group, group), curves, last_step, group in RATIOS)
+        group: curve_chart(_title(group, titles), curves, last_step, group in RATIOS)
         for group, curves in groups.items()
         if curves
     }
 
 
+def _title(group: str, titles: dict[str, str]) -> str:
+    of_set, _, figure = group.rpartition(": ")
+    title = titles.get(figure, figure)
+    return f"{title}, {of_set}" if of_set else title
+
+
 def _validation_group(name: str) -> str:
-    return name.split(" ")[0]
+    """Of ``wer full`` it is ``wer``; of one of several sets, ``dev-clean: wer full``, its own."""
+    of_set, colon, figure = name.rpartition(": ")
+    return f"{of_set}{colon}{figure.split(' ')[0]}"
 
 
 def _training_group(name: str) -> str:

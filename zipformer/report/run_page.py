@@ -6,6 +6,7 @@ and nothing be sent, whatever texts the run brought along.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,8 +106,13 @@ def _rates(run: RunSummary) -> Rates | None:
 
 def _figures(run: RunSummary) -> dict[str, list[Chart]]:
     """The charts of the page by the names of their files."""
-    charts = {f"validation-{k}": [chart] for k, chart in validation_charts(run.records).items()}
+    validation = validation_charts(run.records).items()
+    charts = {f"validation-{_file_name(k)}": [chart] for k, chart in validation}
     charts |= {f"training-{k}": [chart] for k, chart in training_charts(run.records).items()}
     if run.entries:
         charts["wer-over-latency"] = [wer_chart(run.entries, short_labels=True)]
     return charts
+
+
+def _file_name(group: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", group)

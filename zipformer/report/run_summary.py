@@ -16,6 +16,7 @@ from zipformer.evaluation.results import FIGURES
 from zipformer.evaluation.selection import SELECTION, Selection, read_selection
 from zipformer.report.compare import Entry, collect
 from zipformer.report.curves import is_number
+from zipformer.tokens.scoring import ERROR_RATES
 from zipformer.training.console import format_duration
 from zipformer.training.metrics import Record, read_metrics
 
@@ -98,10 +99,11 @@ def _facts(records: list[Record], checkpoint: Checkpoint | None) -> dict[str, st
             found["training time"] = format_duration(seconds)
         size = sum(weights.numel() for weights in checkpoint["model"].values())
         found["parameters"] = f"{size / 1e6:.2f} M"
-    for name in dict.fromkeys(n for r in valid for n in r if n.startswith("wer ")):
+    for name in dict.fromkeys(n for r in valid for n in r):
+        rate, _, context = name.partition(" ")
         values = [r[name] for r in valid if r.get(name) is not None]
-        if values:
-            found[f"lowest validation WER, {name[4:]}"] = f"{min(values):.2f} %"
+        if rate in ERROR_RATES and values:
+            found[f"lowest validation {rate.upper()}, {context}"] = f"{min(values):.2f} %"
     return found
 
 

@@ -70,7 +70,8 @@ def estimate_table(trainings: Sequence[Training], jobs: int) -> str:
 def hours_of(training: Training, pace: Pace) -> float:
     """Hours of audio that a whole training hears."""
     settings = training.config
-    heard = sum(map(manifest_seconds, settings.data.train)) / 3600 * settings.train.num_epochs
+    epoch = sum(c.weight * manifest_seconds(c.path) for c in settings.data.corpora) / 3600
+    heard = epoch * settings.train.num_epochs
     most = settings.train.max_steps * pace.step_hours
     return min(heard, most) if most else heard
 

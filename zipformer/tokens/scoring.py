@@ -22,6 +22,7 @@ NO_UNIT = ""  # stands for nothing in an alignment
 
 # Of error rates, by what was counted.
 RATES = {"word": "WER", "char": "CER", "mixed": "MER"}
+ERROR_RATES = frozenset(name.lower() for name in RATES.values())  # in names of figures
 
 Rule = Callable[[str], str]
 

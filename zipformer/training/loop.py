@@ -209,7 +209,8 @@ class _Loop:
         record = valid_record(state, figures)
         if self.run.metrics is not None:
             self.run.metrics.write(record)
-            logger.info(format_valid(record))
+            for line in format_valid(record):
+                logger.info(line)
 
     def _figures(self) -> dict[str, float]:
         """What the validation finds; what was trained is not lost if it cannot be done."""

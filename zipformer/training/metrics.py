@@ -251,11 +251,18 @@ def valid_record(state: TrainState, figures: dict[str, float]) -> Record:
     return {"kind": "valid", "step": state.step, "epoch": state.epoch, **figures}
 
 
-def format_valid(record: Record) -> str:
-    """One readable line of a ``valid`` record."""
-    names = [name for name in record if name not in ("kind", "step", "epoch")]
-    figures = "  ".join(f"{name} {record[name]:.4g}" for name in names)
-    return f"validation at step {record['step']} (epoch {record['epoch']}): {figures}"
+def format_valid(record: Record) -> list[str]:
+    """Readable lines of a ``valid`` record: of all sets together, then of each of several."""
+    lines: dict[str, list[str]] = {"": []}
+    for name in record:
+        if name not in ("kind", "step", "epoch"):
+            of_set, _, figure = name.rpartition(": ")
+            lines.setdefault(of_set, []).append(f"{figure} {record[name]:.4g}")
+    title = f"validation at step {record['step']} (epoch {record['epoch']})"
+    return [
+        f"{title}{f', {of_set}' if of_set else ''}: {'  '.join(figures)}"
+        for of_set, figures in lines.items()
+    ]
 
 
 def _to_line(record: Record) -> str:

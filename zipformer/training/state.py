@@ -10,6 +10,7 @@ import torch
 
 from zipformer.config import TrainConfig
 from zipformer.config.toml import Plain
+from zipformer.tokens.scoring import ERROR_RATES
 
 LATER = frozenset({"batches_per_step", "valid_wer", "best_wer"})  # older runs lack them
 
@@ -64,13 +65,17 @@ class TrainState:
         self.skipped_in_row = 0 if updated else self.skipped_in_row + 1
 
     def take_validation(self, figures: dict[str, float]) -> None:
-        """Keeps what the validation at the present step found (see ``Task.validate``)."""
+        """Keeps what the validation at the present step found, of all sets together.
+
+        Args:
+            figures: As ``Task.validate`` gives them: error rates by names as in ``wer 32/256/64``.
+        """
         self.valid_step, self.valid_loss = self.step, figures["loss"]
-        prefix = "wer "
+        parts = {name: name.partition(" ") for name in figures}
         self.valid_wer = {
-            name.removeprefix(prefix): value
-            for name, value in figures.items()
-            if name.startswith(prefix)
+            context: figures[name]
+            for name, (kind, _, context) in parts.items()
+            if kind in ERROR_RATES
         }
 
     def end_epoch(self) -> list[str]:
