@@ -27,13 +27,13 @@ from zipformer.checkpoint.loading import load_model
 from zipformer.config.command_line import load_config
 from zipformer.config.toml import to_toml
 from zipformer.context import Context
+from zipformer.evaluation.candidates import SELECTION, read_selection
 from zipformer.evaluation.results import (
     FIGURES,
     read_recognized,
     read_result,
     write_result,
 )
-from zipformer.evaluation.selection import SELECTION, read_selection
 from zipformer.export import export_offline, export_streaming
 from zipformer.serving.messages import error_message, result_message
 from zipformer.streaming import Recognizer

@@ -18,7 +18,8 @@ from zipformer.commands.options import (
 )
 from zipformer.config import DataConfig, RunConfig
 from zipformer.context import Context
-from zipformer.evaluation.selection import Candidate, Grid, Selection
+from zipformer.evaluation.candidates import Candidate, Selection
+from zipformer.evaluation.selection import Grid
 from zipformer.evaluation.test_sets import choose_sets
 
 CONFIG = replace(

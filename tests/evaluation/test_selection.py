@@ -16,9 +16,10 @@ from zipformer.config import RunConfig, ValidationConfig
 from zipformer.context import Context
 from zipformer.data.loader import eval_batches
 from zipformer.evaluation import selection as module
+from zipformer.evaluation.candidates import Candidate, Selection
 from zipformer.evaluation.evaluate import decode_batches
 from zipformer.evaluation.scoring import total_errors
-from zipformer.evaluation.selection import Candidate, Grid, Selection, select, selection_context
+from zipformer.evaluation.selection import Grid, select, selection_context
 
 GRID = Grid(epochs=2, averages=2)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zipformer.config import ScoringConfig
 from zipformer.data.sound_files import read_audio
 from zipformer.evaluation.scoring import WordErrors, word_errors
 from zipformer.serving.recordings import Recording, Recordings
 from zipformer.streaming import Recognizer
+from zipformer.tokens.scoring import RATES, unit_of
 from zipformer.tokens.scripts import words_and_characters
 
 
 def word_error_line(exact: Recognizer, rounded: Recognizer, recordings: Recordings) -> str:
-    """The word error rates of both, as a line for the operator of a server.
+    """The error rates of both, as a line for the operator of a server.
 
     Args:
         exact: With weights of 32 bits.
@@ -29,9 +31,12 @@ def word_error_line(exact: Recognizer, rounded: Recognizer, recordings: Recordin
             "the model, or see what export.py --int8 prints"
         )
     before, after = _errors(exact, known), _errors(rounded, known)
+    rate = RATES[unit_of(ScoringConfig(), (words_and_characters(one.text) for one in known))]
+    said = "words" if rate == "WER" else "characters"
     return (
-        f"8-bit weights: WER {after.wer:.2f} % at {exact.context}, with 32 bits {before.wer:.2f} % "
-        f"({before.words} words in {len(known)} recordings)"
+        f"8-bit weights: {rate} {after.wer:.2f} % at {exact.context}, "
+        f"with 32 bits {before.wer:.2f} % "
+        f"({before.words} {said} in {len(known)} recordings)"
     )
 
 

@@ -7,8 +7,9 @@ import json
 import pickle
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os.path import commonprefix
 from pathlib import Path
 
 from lhotse import CutSet
@@ -171,3 +172,19 @@ def features_of(cut: Cut) -> str:
     """Where the stored features of a cut lie, for messages; empty for a mixed one."""
     features = getattr(cut, "features", None)
     return "" if features is None else f"{features.storage_path}/{features.storage_key}"
+
+
+def set_names(paths: Sequence[Path]) -> list[str]:
+    """Short names of sets: those of their files, without what all of them begin with.
+
+    Example:
+        >>> set_names([Path("a/cuts_dev-clean.jsonl.gz"), Path("a/cuts_dev-other.jsonl.gz")])
+        ['dev-clean', 'dev-other']
+        >>> set_names([Path("a/dev.jsonl.gz"), Path("b/dev.jsonl.gz")])
+        ['a/dev.jsonl.gz', 'b/dev.jsonl.gz']
+    """
+    names = [path.name.removesuffix(".gz").removesuffix(".jsonl") for path in paths]
+    if len(set(names)) < len(names):
+        return [str(path) for path in paths]
+    shared = commonprefix(names).rpartition("_")
+    return [name[len("".join(shared[:2])) :] or name for name in names]

@@ -154,7 +154,7 @@ def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utteranc
     (folder / FIGURES).unlink(missing_ok=True)  # the old figures never stand beside new words
     ordered = sorted(utterances, key=lambda u: u.cut_id)
     write_text(folder / RECOGNIZED, "\n".join(_recognized(ordered)))
-    write_text(folder / ERRORS, "\n".join(error_report(ordered)))
+    write_text(folder / ERRORS, "\n".join(error_report(ordered, result.rate_name)))
     # Where words were counted, as they were before anything else could be.
     values = {k: v for k, v in asdict(result).items() if result.unit != "word" or k not in NEW}
     write_text(folder / FIGURES, json.dumps(values, indent=2))
@@ -231,12 +231,17 @@ def read_recognized(path: Path) -> list[Utterance]:
     return [Utterance(cut_id, lines["ref"], lines["hyp"]) for cut_id, lines in found.items()]
 
 
-def error_report(utterances: Sequence[Utterance]) -> list[str]:
-    """The lines of ``errs.txt``: totals, every utterance aligned, and the errors by word."""
+def error_report(utterances: Sequence[Utterance], rate: str = "WER") -> list[str]:
+    """The lines of ``errs.txt``: totals, every utterance aligned, and the errors by word.
+
+    Args:
+        utterances: In their order.
+        rate: What the error rate is called.
+    """
     alignments = [utterance.alignment() for utterance in utterances]
     total = sum((count_errors(alignment) for alignment in alignments), WordErrors())
     lines = [
-        f"%WER = {total.wer:.2f}",
+        f"%{rate} = {total.wer:.2f}",
         f"Errors: {total.insertions} insertions, {total.deletions} deletions, "
         f"{total.substitutions} substitutions, over {total.words} reference words "
         f"({total.correct} correct)",

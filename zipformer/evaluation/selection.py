@@ -7,11 +7,9 @@ why. Asked again, only those candidates are decoded whose checkpoints, sets or c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 import torch
 
@@ -22,13 +20,18 @@ from zipformer.config import RunConfig
 from zipformer.config.reading import from_dict
 from zipformer.context import Context, parse_contexts
 from zipformer.data.loader import eval_batches
-from zipformer.data.manifests import check_manifest
+from zipformer.data.manifests import check_manifest, set_names
+from zipformer.evaluation.candidates import (
+    SELECTION,
+    Candidate,
+    Question,
+    Selection,
+    read_selection,
+    write_selection,
+)
 from zipformer.evaluation.evaluate import decode_batches
 from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
-from zipformer.evaluation.table import NO_RESULT, Table
-from zipformer.files import write_text
-
-SELECTION = "selection.json"
+from zipformer.tokens.scoring import unit_of
 
 
 @dataclass(frozen=True)
@@ -51,88 +54,6 @@ class Grid:
     averages: int = 5
     cuts: int = 0
     context: Context | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One epoch and average, and its errors on the validation sets.
-
-    Args:
-        epoch: Takes ``epoch-N.pt``.
-        avg: Epochs averaged over.
-        errors: Word errors of all kinds.
-        words: Reference words.
-        references: Fingerprint of what was said in the sets.
-        checkpoints: Size and time of its files, by name.
-        git_commit: Of the code that decoded.
-    """
-
-    epoch: int
-    avg: int
-    errors: int
-    words: int
-    references: str
-    checkpoints: dict[str, list[int]]
-    git_commit: str | None
-
-    @property
-    def wer(self) -> float:
-        """In percent."""
-        return 100.0 * self.errors / self.words
-
-
-class Question(TypedDict):
-    """How candidates were decoded; answers to another question do not count."""
-
-    sets: dict[str, list[int]]  # validation sets, and what changes when one is replaced
-    cuts: int  # the first ones of each set; 0 = all
-    context: str
-    right_mode: str
-    method: NotRequired[str]  # older versions knew one
-    use_averaged_model: bool
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What was picked.
-
-    Args:
-        question: How candidates were decoded.
-        candidates: All that were tried.
-        left_out: Those that could not be, and why.
-    """
-
-    question: Question
-    candidates: list[Candidate]
-    left_out: dict[str, str]
-
-    @property
-    def picked(self) -> Candidate:
-        """The fewest errors; of equal ones the later epoch, then the larger average."""
-        return min(self.candidates, key=lambda c: (c.wer, -c.epoch, -c.avg))
-
-    @property
-    def why(self) -> str:
-        """The reason, in words."""
-        asked, best = self.question, self.picked
-        sets = ", ".join(Path(name).name for name in asked["sets"])
-        part = f" (the first {asked['cuts']} cuts of each)" if asked["cuts"] else ""
-        return (
-            f"epoch {best.epoch}, avg {best.avg} has the lowest WER, {best.wer:.2f} %, of "
-            f"{len(self.candidates)} candidates on the validation sets {sets}{part} at context "
-            f"{asked['context']}, {asked.get('method', 'greedy')}, windowed"
-        )
-
-    def table(self) -> Table:
-        """WER by epoch and average, a star at the one picked."""
-        averages = sorted({c.avg for c in self.candidates})
-        cells = {(c.epoch, c.avg): f"{c.wer:.2f}" for c in self.candidates}
-        cells[self.picked.epoch, self.picked.avg] = f"* {self.picked.wer:.2f}"
-        rows = [
-            [str(epoch), *(cells.get((epoch, avg), NO_RESULT) for avg in averages)]
-            for epoch in sorted({c.epoch for c in self.candidates})
-        ]
-        return Table(["epoch", *(f"avg {avg}: WER %" for avg in averages)], rows)
 
 
 def select(
@@ -177,24 +98,13 @@ def select(
             report(f"{name}: left out, {error}")
             continue
         candidate = _try(loaded, context, grid.cuts, epoch, avg, files[epoch, avg])
-        report(f"{name}: WER {candidate.wer:.2f} % on the validation sets")
+        report(f"{name}: {candidate.rate}")
         selection.candidates.append(candidate)
-        _write(path, selection, complete=False)
+        write_selection(path, selection, complete=False)
     if not selection.candidates:
         raise ValueError(f"no epoch of {exp_dir} could be tried: {selection.left_out}")
-    _write(path, selection, complete=True)
+    write_selection(path, selection, complete=True)
     return selection
-
-
-def read_selection(path: Path) -> Selection | None:
-    """What a ``selection.json`` holds; None if there is none, or it cannot be read."""
-    names = [field.name for field in fields(Candidate)]
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        candidates = [Candidate(*(c[name] for name in names)) for c in content["candidates"]]
-        return Selection(content["question"], candidates, content["left_out"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def selection_context(config: RunConfig) -> Context:
@@ -260,15 +170,30 @@ def _try(
     files: dict[str, list[int]],
 ) -> Candidate:
     loaded.check_context(context)
+    valid = loaded.config.data.valid
     utterances: list[Utterance] = []
-    for path in loaded.config.data.valid:
+    by_set: dict[str, float] = {}
+    for name, path in zip(set_names(valid), valid, strict=True):
         batches = eval_batches(path, loaded.tokenizer, loaded.config.data, limit=cuts)
-        utterances += decode_batches(loaded, batches, context).utterances
+        of_set = decode_batches(loaded, batches, context).utterances
+        by_set[name] = round(total_errors(of_set).wer, 4)
+        utterances += of_set
     errors = total_errors(utterances)
     if not errors.words:
-        raise ValueError(f"the validation sets hold no reference words: {loaded.config.data.valid}")
+        raise ValueError(f"the validation sets hold no reference words: {valid}")
     said = references_fingerprint(utterances)
-    return Candidate(epoch, avg, errors.errors, errors.words, said, files, git_commit())
+    unit = unit_of(loaded.config.scoring, (u.reference for u in utterances))
+    return Candidate(
+        epoch,
+        avg,
+        errors.errors,
+        errors.words,
+        said,
+        files,
+        git_commit(),
+        unit,
+        by_set if len(valid) > 1 else {},
+    )
 
 
 def _checkpoints(exp_dir: Path, epoch: int, avg: int) -> dict[str, list[int]]:
@@ -281,19 +206,3 @@ def _identity(path: Path) -> list[int]:
     files: Sequence[Path] = sorted(path.iterdir()) if path.is_dir() else [path]
     found = [file.stat() for file in files]
     return [sum(f.st_size for f in found), max((f.st_mtime_ns for f in found), default=0)]
-
-
-def _write(path: Path, selection: Selection, complete: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    best = selection.picked
-    content = {
-        "picked": {"epoch": best.epoch, "avg": best.avg, "wer": round(best.wer, 4)},
-        "why": selection.why,
-        "complete": complete,  # false if someone stopped it: what was tried counts next time
-        "question": selection.question,
-        "candidates": [asdict(c) | {"wer": round(c.wer, 4)} for c in selection.candidates],
-        "left_out": selection.left_out,
-        "git_commit": git_commit(),
-        "torch_version": str(torch.__version__),
-    }
-    write_text(path, json.dumps(content, indent=2))

@@ -25,7 +25,7 @@ from zipformer.export.options import Form, Options
 from zipformer.export.runtime import OnnxModel
 from zipformer.search import Search, make_searcher
 from zipformer.search.protocol import Hypothesis
-from zipformer.tokens.scoring import Scorer
+from zipformer.tokens.scoring import RATES, Scorer, unit_of
 
 KINDS: dict[Form, str] = {
     "float32": "",
@@ -164,10 +164,13 @@ def _word_errors(
     options: Options,
 ) -> Iterator[str]:
     """Of PyTorch as decode.py scores it, and of the files as sherpa-onnx runs them."""
-    yield f"WER in PyTorch {_score(loaded, speech, _pytorch(loaded, context, options))}"
+    scorer = Scorer(loaded.config.scoring, loaded.tokenizer)
+    said = (scorer.units(spoken.text) for spoken in speech)
+    rate = RATES[unit_of(loaded.config.scoring, said)]
+    yield f"{rate} in PyTorch {_score(loaded, speech, _pytorch(loaded, context, options))}"
     for form in options.forms:
         errors = _score(loaded, speech, OnnxModel(folder, form).decode)
-        yield f"WER in ONNX{KINDS[form]} {errors}"
+        yield f"{rate} in ONNX{KINDS[form]} {errors}"
 
 
 def _score(

@@ -12,8 +12,8 @@ import torch
 
 from zipformer.checkpoint.files import Checkpoint, load, newest
 from zipformer.checkpoint.provenance import git_commit
+from zipformer.evaluation.candidates import SELECTION, Selection, read_selection
 from zipformer.evaluation.results import FIGURES
-from zipformer.evaluation.selection import SELECTION, Selection, read_selection
 from zipformer.report.compare import Entry, collect
 from zipformer.report.curves import is_number
 from zipformer.tokens.scoring import ERROR_RATES

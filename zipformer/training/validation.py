@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import islice
-from os.path import commonprefix
 from pathlib import Path
 
 from kaldialign import edit_distance
@@ -16,7 +15,7 @@ from zipformer.config import RunConfig
 from zipformer.context import FRAME_SECONDS, Context, output_lengths, parse_contexts
 from zipformer.data.filters import SPARE_FRAMES
 from zipformer.data.loader import Batch, eval_batches
-from zipformer.data.manifests import read_cuts, text_of
+from zipformer.data.manifests import read_cuts, set_names, text_of
 from zipformer.model import AsrModel
 from zipformer.search import make_searcher
 from zipformer.tokens import Tokenizer
@@ -182,22 +181,6 @@ class Validation:
             yield batch.to(device)
         for name in self.left_out.keys() - before:
             logger.warning("validation leaves out: %s", self.left_out[name])
-
-
-def set_names(paths: Sequence[Path]) -> list[str]:
-    """Short names of sets: those of their files, without what all of them begin with.
-
-    Example:
-        >>> set_names([Path("a/cuts_dev-clean.jsonl.gz"), Path("a/cuts_dev-other.jsonl.gz")])
-        ['dev-clean', 'dev-other']
-        >>> set_names([Path("a/dev.jsonl.gz"), Path("b/dev.jsonl.gz")])
-        ['a/dev.jsonl.gz', 'b/dev.jsonl.gz']
-    """
-    names = [path.name.removesuffix(".gz").removesuffix(".jsonl") for path in paths]
-    if len(set(names)) < len(names):
-        return [str(path) for path in paths]
-    shared = commonprefix(names).rpartition("_")
-    return [name[len("".join(shared[:2])) :] or name for name in names]
 
 
 def keep_alignable(batch: Batch) -> Batch | None:
