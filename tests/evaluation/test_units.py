@@ -54,7 +54,7 @@ def test_the_recipe_chooses_the_unit(
     result = evaluate(by_rules, cuts, "set", Context.full(), decode_dir=tmp_path)
     assert (result.words, result.unit) == (words, name)
     stored = json.loads((tmp_path / result.folder / FIGURES).read_text())
-    assert ("cer" in stored) == ("unit" in stored) == (name != "word")
+    assert ("unit" in stored) == (name != "word") and ("cer" in stored) == (name == "char")
 
 
 def test_results_in_different_units_do_not_compare(loaded: LoadedModel, tmp_path: Path) -> None:
@@ -66,3 +66,19 @@ def test_results_in_different_units_do_not_compare(loaded: LoadedModel, tmp_path
     entries = collect([tmp_path / "word", tmp_path / "char"])
     with pytest.raises(ValueError, match="2 words in 1 .*6 characters in 1 "):
         check_sets(entries)
+
+
+def test_results_with_merged_compounds_do_not_compare_with_others(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    cuts = write_cuts(tmp_path, "set", ["one two"])
+    for merged in (False, True):
+        rules = ScoringConfig(merge_compounds=merged)
+        by_rules = replace(loaded, config=replace(loaded.config, scoring=rules))
+        folder = tmp_path / str(merged) / "decode"
+        result = evaluate(by_rules, cuts, "set", Context.full(), decode_dir=folder)
+        stored = json.loads((folder / result.folder / FIGURES).read_text())
+        assert ("merge_compounds" in stored) == merged
+        assert read_result(folder / result.folder / FIGURES) == result
+    with pytest.raises(ValueError, match="compounds merged"):
+        check_sets(collect([tmp_path / "False", tmp_path / "True"]))

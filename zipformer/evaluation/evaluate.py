@@ -219,6 +219,7 @@ def summarize(
         chosen=chosen,
         unit=unit,
         cer=round(errors.wer, 4) if unit == "char" else None,
+        merge_compounds=loaded.config.scoring.merge_compounds,
     )
 
 

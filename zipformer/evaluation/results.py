@@ -16,14 +16,14 @@ import json
 import logging
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from zipformer.context import Context
-from zipformer.evaluation.scoring import GAP, Utterance, WordErrors, count_errors
+from zipformer.evaluation.error_report import error_report
+from zipformer.evaluation.scoring import Utterance, WordErrors
 from zipformer.files import write_text
 from zipformer.tokens.scoring import RATES
 
@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 FIGURES = "wer.json"
 RECOGNIZED = "recogs.txt"
 ERRORS = "errs.txt"
-NEW = ("unit", "cer")  # figures that a file has only where not words were counted
+# Figures that a file has only where they are not as they were before anything else could be.
+NEW = {"unit": "word", "cer": None, "merge_compounds": False}
 
 Mode = Literal["windowed", "masked", "stream", "padded"]
 LIVE: tuple[Mode, ...] = ("stream", "padded")  # live streams hear the audio
@@ -76,6 +77,7 @@ class Result:
         unit: What was counted as words: ``word``, ``char``, or ``mixed`` for Chinese or Japanese
             characters beside words.
         cer: The same as ``wer`` where characters were counted; else None.
+        merge_compounds: Whether words in one and in two were the same (``scoring``).
     """
 
     set: str
@@ -108,6 +110,7 @@ class Result:
     chosen: str | None = None
     unit: str = "word"
     cer: float | None = None
+    merge_compounds: bool = False
 
     @property
     def folder(self) -> str:
@@ -155,8 +158,7 @@ def write_result(decode_dir: Path, result: Result, utterances: Sequence[Utteranc
     ordered = sorted(utterances, key=lambda u: u.cut_id)
     write_text(folder / RECOGNIZED, "\n".join(_recognized(ordered)))
     write_text(folder / ERRORS, "\n".join(error_report(ordered, result.rate_name)))
-    # Where words were counted, as they were before anything else could be.
-    values = {k: v for k, v in asdict(result).items() if result.unit != "word" or k not in NEW}
+    values = {k: v for k, v in asdict(result).items() if k not in NEW or v != NEW[k]}
     write_text(folder / FIGURES, json.dumps(values, indent=2))
     return folder
 
@@ -231,68 +233,9 @@ def read_recognized(path: Path) -> list[Utterance]:
     return [Utterance(cut_id, lines["ref"], lines["hyp"]) for cut_id, lines in found.items()]
 
 
-def error_report(utterances: Sequence[Utterance], rate: str = "WER") -> list[str]:
-    """The lines of ``errs.txt``: totals, every utterance aligned, and the errors by word.
-
-    Args:
-        utterances: In their order.
-        rate: What the error rate is called.
-    """
-    alignments = [utterance.alignment() for utterance in utterances]
-    total = sum((count_errors(alignment) for alignment in alignments), WordErrors())
-    lines = [
-        f"%{rate} = {total.wer:.2f}",
-        f"Errors: {total.insertions} insertions, {total.deletions} deletions, "
-        f"{total.substitutions} substitutions, over {total.words} reference words "
-        f"({total.correct} correct)",
-        "Jump to a section by searching for its heading: PER-UTT DETAILS, SUBSTITUTIONS, "
-        "DELETIONS, INSERTIONS, PER-WORD STATS",
-        "",
-        "PER-UTT DETAILS: words that differ as (said->heard), * for no word",
-    ]
-    for utterance, alignment in zip(utterances, alignments, strict=True):
-        words = (said if said == heard else _pair(said, heard) for said, heard in alignment)
-        lines.append(f"{utterance.cut_id}:\t{' '.join(words)}")
-    return lines + _by_kind(alignments) + _by_word(alignments)
-
-
 def _recognized(utterances: Iterable[Utterance]) -> list[str]:
     lines = []
     for utterance in utterances:
         lines.append(f"{utterance.cut_id}:\tref={list(utterance.reference)}")
         lines.append(f"{utterance.cut_id}:\thyp={list(utterance.hypothesis)}")
     return lines
-
-
-def _by_kind(alignments: Sequence[list[tuple[str, str]]]) -> list[str]:
-    pairs = Counter(pair for alignment in alignments for pair in alignment if pair[0] != pair[1])
-    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-    lines = ["", "SUBSTITUTIONS: count said->heard"]
-    lines += [f"{n}\t{said} -> {heard}" for (said, heard), n in ordered if said and heard]
-    lines += ["", "DELETIONS: count word"]
-    lines += [f"{n}\t{said}" for (said, heard), n in ordered if heard == GAP]
-    lines += ["", "INSERTIONS: count word"]
-    return lines + [f"{n}\t{heard}" for (said, heard), n in ordered if said == GAP]
-
-
-def _by_word(alignments: Sequence[list[tuple[str, str]]]) -> list[str]:
-    correct, said_wrong, heard_wrong = Counter[str](), Counter[str](), Counter[str]()
-    for alignment in alignments:
-        for said, heard in alignment:
-            if said == heard:
-                correct[said] += 1
-            else:
-                said_wrong[said] += 1
-                heard_wrong[heard] += 1
-    wrong = said_wrong + heard_wrong
-    words = (correct.keys() | wrong.keys()) - {GAP}
-    lines = ["", "PER-WORD STATS: word, errors, times said, times heard, times correct"]
-    for word in sorted(words, key=lambda w: (-wrong[w], w)):
-        right = correct[word]
-        times = f"{right + said_wrong[word]}\t{right + heard_wrong[word]}\t{right}"
-        lines.append(f"{word}\t{wrong[word]}\t{times}")
-    return lines
-
-
-def _pair(said: str, heard: str) -> str:
-    return f"({said or '*'}->{heard or '*'})"

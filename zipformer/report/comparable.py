@@ -19,8 +19,8 @@ EXPLAINED = {
 
 
 def same_set(a: Result, b: Result) -> bool:
-    """Whether two results are on the same utterances, as far as can be told."""
-    if a.unit != b.unit:
+    """Whether two results are on the same utterances, scored alike, as far as can be told."""
+    if (a.unit, a.merge_compounds) != (b.unit, b.merge_compounds):
         return False
     if a.references is not None and b.references is not None:
         return a.references == b.references

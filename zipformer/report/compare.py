@@ -183,7 +183,8 @@ def _size(entry: Entry) -> str:
     r = entry.result
     said = f", texts {r.references}" if r.references else ""
     units = {"char": "characters", "mixed": "words and characters"}.get(r.unit, "words")
-    return f"{r.words} {units} in {r.utterances} utterances{said}"
+    merged = ", compounds merged" if r.merge_compounds else ""
+    return f"{r.words} {units} in {r.utterances} utterances{said}{merged}"
 
 
 def _sort_key(entry: Entry) -> tuple[object, ...]:
