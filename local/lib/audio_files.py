@@ -7,13 +7,15 @@ what training will get.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
+from local.lib.channels import Channels
 from local.lib.skipped import Skipped, Unusable
 from local.lib.workers import worker_pool
 from zipformer.data.features import MIN_SAMPLES
@@ -28,6 +30,7 @@ from zipformer.progress import shown
 
 SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # the first is taken where there are several
 FILES_PER_TASK = 32
+NO_CHOICE = Channels()
 SEVERAL_CHANNELS = "several channels, and none chosen"  # a reason to leave a file out
 
 
@@ -52,11 +55,12 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Format:
-    """What decoding a file gave."""
+    """What decoding a file gave, and what is heard: the file, or the mean of its channels."""
 
     num_samples: int
     sample_rate: int
     channels: int
+    path: Path
 
 
 def decode(path: Path) -> Format:
@@ -72,7 +76,7 @@ def decode(path: Path) -> Format:
         raise Unusable("empty audio file")
     try:
         with soundfile.SoundFile(path) as file:
-            found = Format(_read_through(file), file.samplerate, file.channels)
+            found = Format(_read_through(file), file.samplerate, file.channels, path)
             promised = file.frames
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
         if kind := foreign_format(path):
@@ -97,7 +101,7 @@ def _read_through(file: soundfile.SoundFile) -> int:
 
 
 def decode_all(
-    utterances: Sequence[Utterance], num_jobs: int, title: str, channel: int | None = None
+    utterances: Sequence[Utterance], num_jobs: int, title: str, channels: Channels = NO_CHOICE
 ) -> tuple[list[tuple[Utterance, Recording]], list[Skipped]]:
     """Recordings of utterances in their order, and those that have none, with the reason.
 
@@ -105,46 +109,46 @@ def decode_all(
         utterances: Each in a file.
         num_jobs: Processes.
         title: Of the progress that is shown.
-        channel: Which one is heard, from 0. Without it files of several are left out: nobody would
-            notice that the wrong one was taken, or that two cancel each other.
+        channels: What is heard of files with several.
     """
     good, bad = [], []
-    found = _map([u.audio for u in utterances], num_jobs)
+    found = _map(utterances, num_jobs, channels)
     for utterance, outcome in zip(
         utterances, shown(found, title, len(utterances), "files"), strict=True
     ):
         if isinstance(outcome, Format):
-            outcome = _one_channel(outcome, channel)
-        if isinstance(outcome, Format):
-            good.append((utterance, recording_of(utterance.name, utterance.audio, outcome)))
+            good.append((utterance, recording_of(utterance.name, outcome.path, outcome)))
         else:
             source = str(utterance.audio)
             bad.append(Skipped(utterance.name, source, outcome.reason, outcome.detail))
     return good, bad
 
 
-def _one_channel(found: Format, channel: int | None) -> Format | Unusable:
-    """Refuses several channels, or fewer than the one that is asked for."""
-    if found.channels > 1 and channel is None:
-        return Unusable(SEVERAL_CHANNELS, f"{found.channels}")
-    if channel is not None and found.channels > 1 and channel >= found.channels:
-        return Unusable(f"no channel {channel}", f"{found.channels} channels, counted from 0")
-    return found
-
-
-def _map(paths: list[Path], num_jobs: int) -> Iterator[Format | Unusable]:
-    if num_jobs < 2 or len(paths) <= FILES_PER_TASK:
-        yield from map(_try, paths)
+def _map(
+    utterances: Sequence[Utterance], num_jobs: int, channels: Channels
+) -> Iterator[Format | Unusable]:
+    heard = partial(_try, channels)
+    if num_jobs < 2 or len(utterances) <= FILES_PER_TASK:
+        yield from map(heard, utterances)
         return
     with worker_pool(num_jobs) as pool:
-        yield from pool.map(_try, paths, chunksize=FILES_PER_TASK)
+        yield from pool.map(heard, utterances, chunksize=FILES_PER_TASK)
 
 
-def _try(path: Path) -> Format | Unusable:
+def _try(channels: Channels, utterance: Utterance) -> Format | Unusable:
     try:
-        return decode(path)
+        found = decode(utterance.audio)
     except Unusable as fault:
         return fault
+    if found.channels == 1:
+        return found
+    if channels.mean_in is not None:
+        return replace(found, channels=1, path=channels.mix(utterance.name, utterance.audio))
+    if channels.one is None:
+        return Unusable(SEVERAL_CHANNELS, f"{found.channels}")
+    if channels.one >= found.channels:
+        return Unusable(f"no channel {channels.one}", f"{found.channels} channels, counted from 0")
+    return found
 
 
 def recording_of(name: str, path: Path, found: Format) -> Recording:
@@ -164,10 +168,10 @@ def cut_of(
     utterance: Utterance,
     recording: Recording,
     language: str | None = None,
-    channel: int | None = None,
+    channels: Channels = NO_CHOICE,
 ) -> MonoCut:
     """The cut of a whole recording with its transcript; of several channels the one asked for."""
-    heard = channel if channel is not None and recording.num_channels > 1 else 0
+    heard = channels.heard(recording)
     supervision = SupervisionSegment(
         id=utterance.name,
         recording_id=recording.id,

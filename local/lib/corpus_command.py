@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from local.lib.channels import add_channel_option
 from local.lib.corpus_layouts import LAYOUTS, corpus_folder
 from local.lib.errors import one_line_errors
 
@@ -25,7 +26,7 @@ def corpus_parser(doc: str, recipe: str) -> argparse.ArgumentParser:
     parser.add_argument("--out-dir", type=Path, required=True, help="for the manifests")
     parser.add_argument("--num-jobs", type=int, default=2)
     parser.add_argument("--max-bad-share", type=float, default=0.01, help="of a set")
-    parser.add_argument("--channel", type=int, help="which is heard of files with several, from 0")
+    add_channel_option(parser)
     return parser
 
 

@@ -16,7 +16,8 @@ from lhotse.audio.utils import AudioLoadingError
 from lhotse.utils import fastcopy
 from soundfile import SoundFileError
 
-from local.lib.audio_files import Utterance, decode_all
+from local.lib.audio_files import NO_CHOICE, Utterance, decode_all
+from local.lib.channels import Channels
 from local.lib.segments import within_recordings
 from local.lib.set_manifests import NOT_FOR_USE, write_set
 from local.lib.skipped import Skipped
@@ -55,7 +56,7 @@ def write_sets(
     num_jobs: int,
     max_bad_share: float,
     text_rule: TextRule = str,
-    channel: int | None = None,
+    channel: int | str | None = None,
     known: Mapping[str, Sequence[Skipped]] | None = None,
 ) -> None:
     """Writes PREFIX_{recordings,supervisions,cuts}_SET.jsonl.gz for each set, and sets.txt.
@@ -69,15 +70,16 @@ def write_sets(
         num_jobs: Processes.
         max_bad_share: Share of a set that may be left out.
         text_rule: Gives the transcript that is trained on; empty if there is none.
-        channel: Which one is heard of files with several.
+        channel: Which one is heard of files with several, or ``mean`` (``Channels.of``).
         known: What the recipe has left out of the sets already.
 
     Raises:
         ValueError: If a set is empty, or too much of it cannot be used.
     """
     written: list[str] = []
+    channels = Channels.of(channel, out_dir)
     for name, manifests in sets.items():
-        cuts, skipped = usable_cuts(manifests, num_jobs, name, text_rule, channel)
+        cuts, skipped = usable_cuts(manifests, num_jobs, name, text_rule, channels)
         if written and not cuts and {fault.reason for fault in skipped} <= {"no audio file"}:
             print(f"{name}: none of its audio is there, left out")
             continue
@@ -92,13 +94,13 @@ def usable_cuts(
     num_jobs: int,
     title: str,
     text_rule: TextRule = str,
-    channel: int | None = None,
+    channels: Channels = NO_CHOICE,
 ) -> tuple[list[MonoCut], list[Skipped]]:
     """A cut for each supervision, in the order of their ids, and what cannot be used."""
     recordings, supervisions = manifests["recordings"], manifests["supervisions"]
     assert isinstance(recordings, RecordingSet) and isinstance(supervisions, SupervisionSet)
     files = [Utterance(r.id, Path(str(r.sources[0].source)), "") for r in recordings]
-    decoded, damaged = decode_all(sorted(files, key=lambda f: f.name), num_jobs, title, channel)
+    decoded, damaged = decode_all(sorted(files, key=lambda f: f.name), num_jobs, title, channels)
     by_id = {recording.id: recording for _, recording in decoded}
     faults = {fault.name: fault for fault in damaged}
     segments, skipped = [], []
@@ -112,12 +114,12 @@ def usable_cuts(
         else:
             segments.append(fastcopy(segment, text=text))
     good, outside = within_recordings(segments, by_id)
-    cuts = [_cut_of(segment, by_id[segment.recording_id], channel) for segment in good]
+    cuts = [_cut_of(segment, by_id[segment.recording_id], channels) for segment in good]
     return cuts, skipped + outside
 
 
-def _cut_of(segment: SupervisionSegment, recording: Recording, channel: int | None) -> MonoCut:
-    heard = channel if channel is not None and recording.num_channels > 1 else 0
+def _cut_of(segment: SupervisionSegment, recording: Recording, channels: Channels) -> MonoCut:
+    heard = channels.heard(recording)
     return MonoCut(
         id=segment.id,
         start=segment.start,

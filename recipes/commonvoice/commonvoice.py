@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
 from local.lib.audio_files import Utterance, cut_of, decode_all
+from local.lib.channels import Channels
 from local.lib.corpus_command import corpus_command, corpus_parser
 from local.lib.set_manifests import write_set
 from local.lib.skipped import Skipped
@@ -114,10 +115,11 @@ def main() -> None:
     args = parser.parse_args()
     with corpus_command(args, RECIPE) as corpus:
         language = choose_language(corpus, args.language, args.corpus_dir)
+        channels = Channels.of(args.channel, args.out_dir)
         for name in SETS:
             utterances, skipped = read_table(corpus / language / f"{name}.tsv")
-            good, damaged = decode_all(utterances, args.num_jobs, name, args.channel)
-            cuts = [cut_of(u, recording, language, args.channel) for u, recording in good]
+            good, damaged = decode_all(utterances, args.num_jobs, name, channels)
+            cuts = [cut_of(u, recording, language, channels) for u, recording in good]
             write_set(RECIPE, name, cuts, skipped + damaged, args.out_dir, args.max_bad_share)
         write_text(args.out_dir / "sets.txt", "\n".join(SETS))
 

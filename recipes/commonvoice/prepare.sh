@@ -15,7 +15,7 @@
 # --speed-factors 0.9,1.0,1.1   copies of the training set (precomputed)
 # --tokens-are pieces|characters   (characters for Chinese and Japanese, else pieces of words)
 # --vocab-size N             pieces (500)
-# --channel N                which one is heard of files with several, from 0
+# --channel N|mean           which one is heard of files with several, from 0, or their mean
 # --max-bad-share X          share of a set that may be damaged before it is an error (0.01)
 # --shar true                also write shards, for training from object storage
 # --num-jobs N, --seed N

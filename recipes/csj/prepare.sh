@@ -12,7 +12,7 @@
 # --data-dir DIR             where everything goes (recipes/csj/data)
 # --features precomputed|on-the-fly   on the fly: training computes them, nothing is stored
 # --speed-factors 0.9,1.0,1.1   copies of the training set (precomputed)
-# --channel N                which one is heard of files with several, from 0
+# --channel N|mean           which one is heard of files with several, from 0, or their mean
 # --max-bad-share X          share of a set that may be damaged before it is an error (0.01)
 # --shar true                also write shards, for training from object storage
 # --num-jobs N, --seed N

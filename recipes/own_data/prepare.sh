@@ -13,8 +13,8 @@
 # --force                    run stages again that are done
 # --data-dir DIR             where everything goes (recipes/own_data/data)
 # --audio-dir DIR            what the paths in the table are relative to, if not its folder
-# --channel N                which channel is heard of files with several, counted from 0; without
-#                            it they are left out
+# --channel N|mean           which channel is heard of files with several, counted from 0, or
+#                            their mean; without it they are left out
 # --text-form as-is|upper|lower   how texts are written
 # --split-by auto|speaker|text    what the sets are held apart by, if there is no column split
 #                            (auto: speaker with ten or more of them, else text)

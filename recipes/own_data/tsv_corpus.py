@@ -19,6 +19,7 @@ from lhotse import MonoCut
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout as it is
 
 from local.lib.audio_files import SEVERAL_CHANNELS, Utterance, cut_of, decode_all
+from local.lib.channels import Channels, add_channel_option
 from local.lib.errors import one_line_errors
 from local.lib.manifest_lines import order, write_items
 from local.lib.skipped import (
@@ -215,9 +216,10 @@ def prepare(args: argparse.Namespace) -> None:
         ValueError: If too many lines are bad, or a set would be empty.
     """
     table = read_table(args.tsv, args.audio_dir or args.tsv.parent, args.text_form)
-    good, damaged = decode_all(table.utterances, args.num_jobs, args.tsv.name, args.channel)
+    channels = Channels.of(args.channel, args.out_dir)
+    good, damaged = decode_all(table.utterances, args.num_jobs, args.tsv.name, channels)
     where = {utterance.name: utterance.where for utterance in table.utterances}
-    here = {SEVERAL_CHANNELS: "several channels: say which with --channel N"}
+    here = {SEVERAL_CHANNELS: "several channels: say which with --channel N, or mean"}
     damaged = [
         Skipped(s.name, where[s.name], here.get(s.reason, s.reason), s.detail or s.source)
         for s in damaged
@@ -230,7 +232,7 @@ def prepare(args: argparse.Namespace) -> None:
         by = choose_split(usable, args.split_by)
         sets = hold_out(usable, args.held_out, by, args.seed)
     cuts = {
-        name: [cut_of(u, r, channel=args.channel) for u, r in good if sets[u.name] == name]
+        name: [cut_of(u, r, channels=channels) for u, r in good if sets[u.name] == name]
         for name in SETS
     }
     _check_sets(args.tsv, cuts)
@@ -272,7 +274,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--split-by", choices=("auto", "speaker", "text"), default="auto")
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--channel", type=int, help="of files with several, counted from 0")
+    add_channel_option(parser)
     parser.add_argument("--num-jobs", type=int, default=2)
     parser.add_argument("--max-bad-share", type=float, default=0.01, help="of lines left out")
     return parser.parse_args()

@@ -14,7 +14,7 @@
 # --features on-the-fly|precomputed   on the fly: training computes them, nothing is stored
 # --speed-factors 1.0        copies of the training set (precomputed), such as 0.9,1.0,1.1
 # --word-pieces N            tokens for Latin words among the characters (500)
-# --channel N                which one is heard of files with several, from 0
+# --channel N|mean           which one is heard of files with several, from 0, or their mean
 # --max-bad-share X          share of a set that may be damaged before it is an error (0.01)
 # --shar true                also write shards, for training from object storage
 # --num-jobs N, --seed N

@@ -19,6 +19,7 @@ from preparation.steps import ROOT, run_script
 
 from local.compute_fbank import Settings, compute, cuts_of_recordings
 from local.lib.audio_files import Utterance, cut_of, decode_all
+from local.lib.channels import Channels
 from local.lib.feature_chunks import key_of
 from local.relocate import by_prefix, by_search, manifests_in, relocate
 from local.to_shar import to_shar
@@ -26,6 +27,7 @@ from local.validate_manifest import validate
 from zipformer.config import DataConfig
 from zipformer.data.dataset import load_features
 from zipformer.data.loader import eval_batches
+from zipformer.data.sound_files import read_audio
 
 
 def test_ids_that_look_alike_as_file_names_keep_their_own_features(tmp_path: Path) -> None:
@@ -152,12 +154,27 @@ def test_files_of_several_channels_need_a_choice(tmp_path: Path) -> None:
     good, bad = decode_all(files, 1, "test")
     assert [u.name for u, _ in good] == ["one"] and bad[0].reason.startswith("several channels")
     for channel in (0, 1):
-        good, bad = decode_all(files, 1, "test", channel)
+        good, bad = decode_all(files, 1, "test", Channels(channel))
         assert bad == []
-        one, two = (cut_of(u, r, channel=channel).load_audio()[0] for u, r in good)
+        one, two = (cut_of(u, r, channels=Channels(channel)).load_audio()[0] for u, r in good)
         assert np.array_equal(two, sound[:, channel]) and np.array_equal(one, sound[:, 0])
-    good, bad = decode_all(files, 1, "test", 2)
+    good, bad = decode_all(files, 1, "test", Channels(2))
     assert [u.name for u, _ in good] == ["one"] and bad[0].reason == "no channel 2"
+
+
+@pytest.mark.parametrize("form", [("wav", "FLOAT"), ("flac", "PCM_24")])
+def test_the_mean_of_channels_is_what_transcription_hears(
+    tmp_path: Path, form: tuple[str, str]
+) -> None:
+    sound = np.random.default_rng(0).standard_normal((16000, 3)).astype(np.float32) * 0.1
+    path = tmp_path / f"three.{form[0]}"
+    soundfile.write(path, sound, 16000, subtype=form[1])
+    mean = Channels.of("mean", tmp_path / "out")
+    ((utterance, recording),), bad = decode_all([Utterance("a/b", path, "x")], 1, "test", mean)
+    cut = cut_of(utterance, recording, channels=mean)
+    assert bad == [] and cut.num_channels == 1
+    assert np.array_equal(cut.load_audio()[0], read_audio(path).numpy())
+    assert cut.recording.id == cut.id == "a/b"
 
 
 def test_an_interrupted_preparation_says_one_line_and_leaves_no_process(tmp_path: Path) -> None:
