@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from zipformer.serving.recordings import Recording, Recordings
 from zipformer.serving.running import serving
 from zipformer.serving.server import Server
 from zipformer.streaming import Recognizer, WholeRecognizer
+from zipformer.tokens.scripts import words_and_characters
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -133,6 +135,15 @@ def test_a_dropped_file_is_heard_as_decoding_hears_it(
     )
     assert heard(tab) == decoded(path)
     assert tab.value("document.getElementById('reference').hidden")
+
+
+def test_words_are_counted_as_the_scorer_counts_them(tab: Tab, server: Server) -> None:
+    open_page(tab, server)
+    texts = ["one  two", "你好 one吗", "Ａ 𠀀あカ 한국어", " "]
+    for text in texts:
+        split = f"words => words.split({json.dumps(text)})"
+        found = tab.value(f"import('./page/words.js').then({split})")
+        assert found == words_and_characters(unicodedata.normalize("NFKC", text))
 
 
 def test_what_is_no_sound_is_said(tab: Tab, server: Server) -> None:

@@ -1,5 +1,7 @@
 // One call to the server: audio goes out, words come back, each with the moment it came.
 
+import { split } from "./words.js";
+
 export class Call {
   // context: one of the server's; rate: of the samples; changed: called after every message.
   constructor(context, rate, changed) {
@@ -68,7 +70,7 @@ export class Call {
 
   // The provisional words; those that stood in the same place before keep their time.
   _follow(text, now) {
-    return text.split(/\s+/).filter(Boolean).map((word, i) => {
+    return split(text).map((word, i) => {
       const before = this.provisional[i];
       return before && before.text === word ? before : { text: word, shown: now };
     });

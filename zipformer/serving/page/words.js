@@ -1,7 +1,11 @@
 // Words that were heard against words that were said.
 
+// Characters of scripts that are written without blanks, as zipformer/tokens/scripts.py has them.
+const UNSPACED = /[\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff60\u{20000}-\u{3ffff}]/gu;
+
+// What is counted: words, and such characters one by one.
 export function split(text) {
-  return text.split(/\s+/).filter(Boolean);
+  return text.normalize("NFKC").replace(UNSPACED, " $& ").split(/\s+/).filter(Boolean);
 }
 
 // Errors of `heard` against `said`. While words are still to come it is compared with that beginning
