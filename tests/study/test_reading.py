@@ -49,6 +49,16 @@ def test_the_folder_is_called_after_the_file_where_it_says_nothing(
     assert read_study(path, tmp_path / "other").exp_dir == tmp_path / "other"
 
 
+def test_studies_may_share_their_runs_and_keep_their_pages(
+    write_study: Writer, tmp_path: Path
+) -> None:
+    study = read_study(write_study(('exp_dir = "exp"\n', 'exp_dir = "a"\nruns_dir = "../all"\n')))
+    assert study.exp_dir == tmp_path / "a" and study.runs_dir == tmp_path.parent / "all"
+    assert {t.folder.parent for t in trainings_of(study)} == {study.runs_dir}
+    elsewhere = read_study(study.exp_dir.parent / "study.toml", tmp_path / "b")
+    assert elsewhere.exp_dir == elsewhere.runs_dir == tmp_path / "b"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -56,10 +56,11 @@ def run(args: Namespace) -> None:
         for training in trainings:
             _print_commands(training)
     elif args.dry_run:
-        print(f"{study.title}: {len(trainings)} trainings in {study.exp_dir}\n")
+        print(f"{study.title}: {len(trainings)} trainings in {study.runs_dir}\n")
         print(estimate_table(trainings, args.jobs))
     else:
-        study.exp_dir.mkdir(parents=True, exist_ok=True)
+        for folder in (study.exp_dir, study.runs_dir):
+            folder.mkdir(parents=True, exist_ok=True)
         failed: list[Training] = []
         if not args.page_only:
             failed = Runner(_say, args.jobs).run(trainings)

@@ -105,7 +105,8 @@ class Study:
         name: Of its file.
         title: Of its page.
         note: Stands below the title.
-        exp_dir: Folder of its runs and of its page.
+        exp_dir: Folder of its page.
+        runs_dir: Folder of its runs: the same, or one that several studies share.
         seeds: Each run is trained with every one.
         runs: Ways to train.
         decode: How all are decoded.
@@ -117,6 +118,7 @@ class Study:
     title: str
     note: str
     exp_dir: Path
+    runs_dir: Path
     seeds: tuple[int, ...]
     runs: tuple[Run, ...]
     decode: Decoding
@@ -133,7 +135,7 @@ class Study:
 
     def folder_of(self, run: Run, seed: int) -> Path:
         """Where one training of a run lies."""
-        return self.exp_dir / f"{run.name}-{seed}"
+        return self.runs_dir / f"{run.name}-{seed}"
 
     def words_of(self, run: Run, seed: int) -> list[str]:
         """The options of ``train`` for one training of a run."""

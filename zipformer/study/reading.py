@@ -25,7 +25,8 @@ def read_study(path: Path, exp_dir: Path | None = None) -> Study:
 
     Args:
         path: The file; paths in it are relative to its folder.
-        exp_dir: In place of the folder that it names, ``exp/NAME`` by default.
+        exp_dir: In place of the folder that it names, ``exp/NAME`` by default, and of that of its
+            runs.
 
     Raises:
         ConfigError: On an unknown key or a wrong value.
@@ -40,13 +41,16 @@ def read_study(path: Path, exp_dir: Path | None = None) -> Study:
         raise ConfigError(f"{path}: {error}") from None
     folder, where = path.resolve().parent, str(path)
     texts = {key: _text(values.pop(key, ""), f"{where}: {key}") for key in ("title", "note")}
-    written = _text(values.pop("exp_dir", ""), f"{where}: exp_dir")
+    written = _folder(values.pop("exp_dir", ""), folder, f"{where}: exp_dir")
+    shared = _folder(values.pop("runs_dir", ""), folder, f"{where}: runs_dir")
+    page_dir = (exp_dir or written or Path("exp") / path.stem).resolve()
     common = _table(values.pop("options", {}), f"{where}: options")
     study = Study(
         name=path.stem,
         title=texts["title"] or path.stem,
         note=texts["note"],
-        exp_dir=exp_dir or (folder / written if written else Path("exp") / path.stem).resolve(),
+        exp_dir=page_dir,
+        runs_dir=page_dir if exp_dir or shared is None else shared,
         seeds=_seeds(values.pop("seeds", [42]), f"{where}: seeds"),
         runs=tuple(_runs(values.pop("runs", []), common, folder, where)),
         decode=_section(Decoding, values.pop("decode", {}), f"{where}: decode"),
@@ -57,10 +61,15 @@ def read_study(path: Path, exp_dir: Path | None = None) -> Study:
         ),
     )
     if values:
-        known = "title, note, exp_dir, seeds, options, runs, decode, show, published"
+        known = "title, note, exp_dir, runs_dir, seeds, options, runs, decode, show, published"
         raise ConfigError(f"{where}: unknown key {next(iter(values))!r}; known: {known}")
     _check(study, where)
     return study
+
+
+def _folder(value: object, beside: Path, where: str) -> Path | None:
+    text = _text(value, where)
+    return (beside / text).resolve() if text else None
 
 
 def _check(study: Study, where: str) -> None:

@@ -45,7 +45,7 @@ class Training:
     @property
     def log(self) -> Path:
         """What its commands print."""
-        return self.study.exp_dir / f"{self.name}.log"
+        return self.study.runs_dir / f"{self.name}.log"
 
     @cached_property
     def config(self) -> RunConfig:
