@@ -52,7 +52,7 @@ class ContextConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The losses of the heads, and their weights in the sum."""
+    """The losses of the heads, their weights in the sum, and what else steers gradients."""
 
     transducer_scale: float = 1.0
     backend: Literal["torch", "k2"] = "torch"
@@ -67,6 +67,8 @@ class LossConfig:
     label_smoothing: float = 0.1  # of the attention decoder's loss
     fastemit: float = 0.0  # tokens' gradients count for 1 + this (arXiv 2010.11148)
     delay_penalty: float = 0.0  # per output frame that a token comes late (arXiv 2211.00490)
+    balancer: bool = True  # whether Balancer modules add their gradients
+    whiten: bool = True  # whether Whiten modules add theirs
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,22 @@ class Whiten(nn.Module):
         return _WhitenFunction.apply(x, valid, self)
 
 
+class NoRegularizer(nn.Module):
+    """In place of a ``Balancer`` or a ``Whiten``: gradients stay as they are."""
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Returns ``x``."""
+        return x
+
+
+def leave_out(model: nn.Module, *kinds: type[Balancer] | type[Whiten]) -> None:
+    """Takes every module of the given kinds out of ``model``; its weights stay the same."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, kinds):
+                setattr(module, name, NoRegularizer())
+
+
 def whiteners(model: nn.Module) -> dict[str, Whiten]:
     """Every Whiten inside ``model`` by its name."""
     return {name: m for name, m in model.named_modules() if isinstance(m, Whiten)}

@@ -14,6 +14,7 @@ from zipformer.data.loader import Batch, TrainLoader
 from zipformer.data.manifests import manifest_seconds
 from zipformer.data.sampler import Share
 from zipformer.model import AsrModel
+from zipformer.nn.regularizers import Balancer, Whiten, leave_out
 from zipformer.tokens import open_tokenizer
 from zipformer.training.context_sampler import ContextSampler
 from zipformer.training.distributed import Processes
@@ -75,7 +76,10 @@ class AsrTask:
 
     def build_model(self) -> AsrModel:
         """A model of the config's sizes, with as many outputs as the tokenizer has tokens."""
-        return AsrModel.of(self.config, self.tokenizer.vocab_size)
+        model = AsrModel.of(self.config, self.tokenizer.vocab_size)
+        present = {Balancer: self.config.loss.balancer, Whiten: self.config.loss.whiten}
+        leave_out(model, *(kind for kind, wanted in present.items() if not wanted))
+        return model
 
     def initialise(self, model: nn.Module, source: Path) -> str:
         """Takes over the weights of a run of ours or of a published checkpoint."""

@@ -47,7 +47,9 @@ class Whitening:
     def load_state_dict(self, state: StateDict) -> None:
         """Takes those of this process's batches over."""
         stored = state.get("ranks", [state])  # older checkpoints: one a process, or one in all
-        self.probs = [stored[position % len(stored)] for position in self.positions]
+        before = [stored[position % len(stored)] for position in self.positions]
+        # What has joined since then begins anew; what has left is forgotten.
+        self.probs = [{n: b.get(n, p) for n, p in self._present().items()} for b in before]
         self.begin(0)
 
     def _present(self) -> dict[str, float]:
