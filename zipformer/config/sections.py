@@ -73,14 +73,16 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """The optimizer, and its learning-rate schedule, Eden."""
+    """The optimizer, and its learning-rate schedule."""
 
     kind: Literal["scaled_adam", "adam"] = "scaled_adam"
     base_lr: float = 0.045  # relative change per step with scaled_adam; adam wants about 0.001
-    lr_batches: float = 7500.0
-    lr_epochs: float = 3.5
+    lr_schedule: Literal["eden", "noam"] = "eden"  # with noam, base_lr is a factor: 5 for adam
+    lr_batches: float = 7500.0  # of eden
+    lr_epochs: float = 3.5  # of eden
     warmup_batches: float = 500.0
-    warmup_start: float = 0.5
+    warmup_start: float = 0.5  # of eden; noam starts at 0
+    noam_dim: int = 512  # the width that noam is meant for
     clipping_scale: float = 2.0  # of scaled_adam; adam does not clip
 
 

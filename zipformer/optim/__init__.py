@@ -2,6 +2,8 @@
 
 from zipformer.optim.adam import Adam
 from zipformer.optim.eden import Eden
+from zipformer.optim.learning_rate import LearningRate
+from zipformer.optim.noam import Noam
 from zipformer.optim.scaled_adam import ClipInfo, ScaledAdam
 
-__all__ = ["Adam", "ClipInfo", "Eden", "ScaledAdam"]
+__all__ = ["Adam", "ClipInfo", "Eden", "LearningRate", "Noam", "ScaledAdam"]

@@ -41,11 +41,13 @@ def learning_rate_advice(
     Returns:
         Lines to log; none if there is nothing to say.
     """
-    if config.optim.kind == "adam":
-        return _adam_advice(config)
     step_seconds = config.data.max_duration * world_size * config.train.accumulate
     run_seconds = _run_seconds(config, step_seconds, epoch_seconds)
     steps = int(run_seconds / step_seconds)
+    if config.optim.lr_schedule == "noam":
+        return [*_noam_advice(config), *_warmup_advice(config, steps)]
+    if config.optim.kind == "adam":
+        return _adam_advice(config)
     if config.train.init_from is not None:
         return [*_finetune_advice(config), *_warmup_advice(config, steps)]
     return [
@@ -85,6 +87,19 @@ def _adam_advice(config: RunConfig) -> list[str]:
     return [
         f"optim.base_lr = {lr:g} is a rate of scaled_adam, a relative change per step; with "
         f"optim.kind = adam it is absolute: --base-lr {ADAM_LR:g}"
+    ]
+
+
+def _noam_advice(config: RunConfig) -> list[str]:
+    optim = config.optim
+    highest = optim.base_lr * (optim.noam_dim * max(1.0, optim.warmup_batches)) ** -0.5
+    usual = ADAM_LR if optim.kind == "adam" else REFERENCE_LR
+    if usual / 10 <= highest <= 10 * usual:
+        return []
+    return [
+        f"optim.base_lr = {optim.base_lr:g} is a factor with optim.lr_schedule = noam, and the "
+        f"rate rises to {highest:.2g}; that of {optim.kind} is usually {usual:g} or so: "
+        f"--base-lr {optim.base_lr * usual / highest:.2g}"
     ]
 
 

@@ -13,7 +13,7 @@ from zipformer.checkpoint.provenance import Provenance, training_provenance
 from zipformer.config import OptimConfig, RunConfig
 from zipformer.config.toml import to_dict, to_toml
 from zipformer.files import write_text
-from zipformer.optim import Adam, Eden, ScaledAdam
+from zipformer.optim import Adam, Eden, LearningRate, Noam, ScaledAdam
 from zipformer.training.advice import learning_rate_advice
 from zipformer.training.distributed import Processes
 from zipformer.training.metrics import LossWindow, MetricsWriter, SpeedMeter
@@ -77,13 +77,7 @@ class Run:
 
         # 3. Optimizer
         self.optimizer = _optimizer(self.model, config.optim)
-        self.scheduler = Eden(
-            self.optimizer,
-            config.optim.lr_batches,
-            config.optim.lr_epochs,
-            config.optim.warmup_batches,
-            config.optim.warmup_start,
-        )
+        self.scheduler = _scheduler(self.optimizer, config.optim)
         self.update = Updater(
             task,
             self.model,
@@ -191,3 +185,11 @@ def _optimizer(model: nn.Module, config: OptimConfig) -> ScaledAdam | Adam:
         return Adam(model.parameters(), lr=config.base_lr)
     named = list(model.named_parameters())
     return ScaledAdam(named, lr=config.base_lr, clipping_scale=config.clipping_scale)
+
+
+def _scheduler(optimizer: ScaledAdam | Adam, config: OptimConfig) -> LearningRate:
+    if config.lr_schedule == "noam":
+        return Noam(optimizer, config.noam_dim, config.warmup_batches)
+    return Eden(
+        optimizer, config.lr_batches, config.lr_epochs, config.warmup_batches, config.warmup_start
+    )
