@@ -1,4 +1,5 @@
-"""Plain Adam through the one loop: torch's steps, exact resumption, and what is refused."""
+"""Plain Adam, and ScaledAdam without learned sizes, through the one loop: torch's steps, exact
+resumption, and what is refused."""
 
 from __future__ import annotations
 
@@ -66,3 +67,12 @@ def test_kinds_of_optimizers_are_listed() -> None:
         load_config(None, ["--optim.kind", "sgd"])
     with pytest.raises(ValueError, match="--encoder.kind or --method.kind or --optim.kind"):
         load_config(None, ["--kind", "adam"])
+
+
+@pytest.mark.parametrize("learn_scale", [True, False])
+def test_a_config_says_whether_scaled_adam_learns_sizes(learn_scale: bool, tmp_path: Path) -> None:
+    optim = OptimConfig(learn_scale=learn_scale)
+    fit(replace(tiny_config(tmp_path, max_steps=4), optim=optim), TinyTask())
+    state = checkpoint.load(tmp_path / "checkpoint-4.pt")["optimizer"]["state"]
+    learned = [bool(one["scale_exp_avg_sq"] > 0) for one in state.values()]
+    assert learned == [learn_scale] * 4

@@ -20,7 +20,9 @@ SHAPES = [(3, 4), (3, 4), (5,), (1,), (), (2, 1, 3), (12,), (1, 1), (4, 3)]
 class OneByOne:
     """The definition, tensor by tensor in float64: what ScaledAdam must be equal to."""
 
-    def __init__(self, params: Sequence[Tensor], clipping_scale: float | None) -> None:
+    def __init__(
+        self, params: Sequence[Tensor], clipping_scale: float | None, learn_scale: bool = True
+    ) -> None:
         self.params = [p.detach().clone().double() for p in params]
         self.square = [torch.zeros_like(p) for p in self.params]
         self.delta = [torch.zeros_like(p) for p in self.params]
@@ -29,7 +31,7 @@ class OneByOne:
         self.size_grads: list[list[float]] = [[] for _ in self.params]
         self.norms: list[float] = []
         self.threshold = math.inf
-        self.clipping_scale = clipping_scale
+        self.clipping_scale, self.learn_scale = clipping_scale, learn_scale
         self.t = 0
 
     def step(self, grads: Sequence[Tensor | None], lr: float) -> None:
@@ -64,7 +66,7 @@ class OneByOne:
             self.size_grads[i].append(float((p * g).sum()))
             if t % 4 == 3:
                 self.rms[i] = p.square().mean().sqrt()
-                growth = self.growth(i, lr)
+                growth = self.growth(i, lr) if self.learn_scale else 0.0
         self.square[i] = 0.98 * self.square[i] + 0.02 * g * g
         correction = 1 - 0.98 ** (t + 1)
         second = self.square[i] / correction if correction < 0.99 else self.square[i]
@@ -109,11 +111,14 @@ def relative_error(params: Sequence[Tensor], expected: Sequence[Tensor]) -> floa
 
 
 @pytest.mark.parametrize("size", [0.5, 4.0, 1e-6], ids=["usual", "too large", "too small"])
+@pytest.mark.parametrize("learn_scale", [True, False], ids=["learned", "not learned"])
 @pytest.mark.parametrize("clipping_scale", [2.0, 0.7, None])
-def test_equals_the_definition_tensor_by_tensor(clipping_scale: float | None, size: float) -> None:
+def test_equals_the_definition_tensor_by_tensor(
+    clipping_scale: float | None, learn_scale: bool, size: float
+) -> None:
     params = make_params(size=size)
-    reference = OneByOne(params, clipping_scale)
-    optimizer = ScaledAdam(params, lr=0.05, clipping_scale=clipping_scale)
+    reference = OneByOne(params, clipping_scale, learn_scale)
+    optimizer = ScaledAdam(params, lr=0.05, clipping_scale=clipping_scale, learn_scale=learn_scale)
     for step in range(125):
         grads: list[Tensor | None] = [
             g * (30 if step in (17, 60) else 1) for g in random_grads(params)
@@ -210,6 +215,28 @@ def test_state_goes_through_a_file_bit_for_bit() -> None:
             opt.step()
         assert optimizer.last_clip == other.last_clip
         assert all(torch.equal(a, b) for a, b in zip(params, resumed, strict=True))
+
+
+def test_a_restart_may_learn_sizes_or_not_whatever_was_so_before() -> None:
+    """The setting is the config's; a state without it is from before there was one."""
+    start, grads = make_params([(3, 4), (5,)]), [random_grads(make_params([(3, 4), (5,)]))] * 8
+    ends = []
+    for stored, wanted in ((True, False), (False, True), (None, True), (False, False)):
+        params = [torch.nn.Parameter(p.detach().clone()) for p in start]
+        first = ScaledAdam(params, lr=0.05)
+        optimizer = ScaledAdam(params, lr=0.05, learn_scale=wanted)
+        state = first.state_dict()
+        for group in state["param_groups"]:
+            group["learn_scale"] = stored
+            if stored is None:
+                del group["learn_scale"]
+        optimizer.load_state_dict(state)
+        for g in grads:
+            give(params, g)
+            optimizer.step()
+        ends.append(torch.cat([p.detach().flatten() for p in params]))
+    assert torch.equal(ends[0], ends[3]) and torch.equal(ends[1], ends[2])
+    assert not torch.equal(ends[0], ends[1])
 
 
 def test_loading_a_state_leaves_the_source_as_it_is() -> None:

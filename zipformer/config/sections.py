@@ -84,6 +84,7 @@ class OptimConfig:
     warmup_start: float = 0.5  # of eden; noam starts at 0
     noam_dim: int = 512  # the width that noam is meant for
     clipping_scale: float = 2.0  # of scaled_adam; adam does not clip
+    learn_scale: bool = True  # whether scaled_adam learns the size of each tensor besides
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class ScaledAdam(Optimizer):
         scalar_max: Limit of scalars.
         size_update_period: Steps between updates of a tensor's size.
         clipping_update_period: Steps between updates of the clipping threshold.
+        learn_scale: Whether sizes are learned; steps are relative to them either way.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -77,6 +78,7 @@ class ScaledAdam(Optimizer):
         scalar_max: float = 10.0,
         size_update_period: int = 4,
         clipping_update_period: int = 100,
+        learn_scale: bool = True,
     ) -> None:
         if lr < 0 or (clipping_scale is not None and clipping_scale <= 0):
             raise ValueError(
@@ -93,6 +95,7 @@ class ScaledAdam(Optimizer):
             "scalar_max": scalar_max,
             "size_update_period": size_update_period,
             "clipping_update_period": clipping_update_period,
+            "learn_scale": learn_scale,
         }
         self.last_clip = ClipInfo()
         super().__init__(_as_groups(list(params), lr), defaults)
@@ -100,6 +103,12 @@ class ScaledAdam(Optimizer):
             group.setdefault("step", 0)
             group.setdefault("norms", [])  # of the last period, oldest first
             group.setdefault("threshold", None)
+
+    def __setstate__(self, state: ParamGroup) -> None:
+        """Takes a state over, but for whether sizes are learned: a resumed run may change that."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group["learn_scale"] = self.defaults["learn_scale"]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -178,11 +187,14 @@ class ScaledAdam(Optimizer):
         squares = [s["exp_avg_sq"] for s in states]
 
         torch._foreach_mul_(deltas, beta1)
-        for state, product in zip(states, torch._foreach_mul(params, grads), strict=True):
-            state["scale_grads"][step % period] = product.sum()
+        if group["learn_scale"]:
+            for state, product in zip(states, torch._foreach_mul(params, grads), strict=True):
+                state["scale_grads"][step % period] = product.sum()
         if step % period == period - 1:
-            self._update_sizes(group, params, states)
-
+            rms = torch.stack([_rms(p) for p in params])
+            if group["learn_scale"]:
+                self._update_sizes(group, params, states, rms)
+            torch._foreach_copy_([s["param_rms"] for s in states], rms.unbind())
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, grads, grads, value=1.0 - beta2)
         updates = _normalized(grads, squares, beta2, step, group["eps"])
@@ -194,13 +206,12 @@ class ScaledAdam(Optimizer):
 
     @staticmethod
     def _update_sizes(
-        group: ParamGroup, params: list[Tensor], states: Sequence[ParamState]
+        group: ParamGroup, params: list[Tensor], states: Sequence[ParamState], rms: Tensor
     ) -> None:
         """Lets each tensor shrink or grow as a whole, by Adam on the logarithm of its size."""
         beta1, beta2 = group["betas"]
         period = group["size_update_period"]
         beta2 = beta2**period
-        rms = torch.stack([_rms(p) for p in params])
         scale_grads = torch.stack([s["scale_grads"] for s in states], dim=1)  # (period, params)
         squares = torch.stack([s["scale_exp_avg_sq"] for s in states])
         squares = beta2 * squares + (1.0 - beta2) * scale_grads.square().mean(dim=0)
@@ -209,9 +220,7 @@ class ScaledAdam(Optimizer):
         change = -rate * scale_grads.sum(dim=0) / (squares.sqrt() + group["eps"])
         change = change.masked_fill(rms < group["param_min_rms"], 0.0).clamp(-0.1, 0.1)
         change = torch.minimum(change, (group["param_max_rms"] - rms) / rms)
-        for i, state in enumerate(states):
-            state["param_rms"].copy_(rms[i])
-            state["scale_exp_avg_sq"].copy_(squares[i])
+        torch._foreach_copy_([s["scale_exp_avg_sq"] for s in states], squares.unbind())
         steps = torch._foreach_mul(params, change.unbind())
         torch._foreach_add_([s["delta"] for s in states], steps, alpha=1.0 - beta1)
 

@@ -184,7 +184,12 @@ def _optimizer(model: nn.Module, config: OptimConfig) -> ScaledAdam | Adam:
     if config.kind == "adam":
         return Adam(model.parameters(), lr=config.base_lr)
     named = list(model.named_parameters())
-    return ScaledAdam(named, lr=config.base_lr, clipping_scale=config.clipping_scale)
+    return ScaledAdam(
+        named,
+        lr=config.base_lr,
+        clipping_scale=config.clipping_scale,
+        learn_scale=config.learn_scale,
+    )
 
 
 def _scheduler(optimizer: ScaledAdam | Adam, config: OptimConfig) -> LearningRate:
