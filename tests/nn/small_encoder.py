@@ -81,6 +81,7 @@ ABLATIONS: dict[str, EncoderConfig] = {
     "layer_norm": replace(TINY, norm="layer_norm"),
     "swoosh_r": replace(TINY, activation="swoosh_r"),
     "swish": replace(TINY, activation="swish"),
+    "module_norms": replace(TINY, module_norms=True),
 }
 ENCODERS = KINDS | ABLATIONS
 BASELINES = [kind for kind in KINDS if kind != "zipformer"]
@@ -106,6 +107,8 @@ def expressive_encoder(config: EncoderConfig = TINY, seed: int = 0) -> Streaming
 
 def _gain(name: str, config: EncoderConfig) -> float:
     choices = config.choices
+    if choices.module_norms:
+        return 0.85  # norms at the end of every branch amplify rounding as well
     if config.kind == "zipformer" and choices.bypass and choices.norm == "bias_norm":
         return 1.0
     rounding = 1.0 if choices.bypass else 0.7  # which holds its growth back

@@ -11,6 +11,8 @@ from nn.small_encoder import ABLATIONS, TINY, expressive_encoder
 from zipformer import Context, Encoder, ZipformerConfig, ops
 from zipformer.model import build_encoder
 
+MODULES = [f"{name}{i}" for name in ("self_attn", "conv_module") for i in (1, 2)]
+MODULES += [*(f"feed_forward{i}" for i in (1, 2, 3)), "nonlin_attention"]
 FEATURES, LENGTHS = torch.randn(2, 150, 80), torch.tensor([150, 90])
 
 
@@ -23,7 +25,9 @@ def refuse(*_: object) -> None:
 
 
 def test_the_published_model_has_no_parameters_of_ablations() -> None:
-    assert not any("weights2" in n or "downsample_input" in n for n in names(TINY))
+    assert not any(
+        part in n for n in names(TINY) for part in ("weights2", "downsample_input", "1.out_norm")
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,7 @@ def test_the_published_model_has_no_parameters_of_ablations() -> None:
             ["nonlin_attention", "self_attn2", "conv_module2", "feed_forward3", "bypass_mid"],
             ["layers.1"],
         ),
+        ({"module_norms": True}, [], [f"{module}.out_norm.log_scale" for module in MODULES]),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
@@ -79,6 +84,22 @@ def test_a_bypass_that_is_gone_passes_everything_on() -> None:
         all_on.get_parameter(name).fill_(1.0)
     wanted, _ = all_on(FEATURES, LENGTHS)
     assert (without(FEATURES, LENGTHS)[0] - wanted).abs().max() <= 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("block", ["zipformer", "conformer_pair"])
+def test_how_loud_a_module_is_does_not_matter_where_modules_end_with_a_norm(block: str) -> None:
+    outputs = []
+    for module_norms in (True, False):
+        torch.manual_seed(2)
+        encoder = Encoder(replace(TINY, block=block, module_norms=module_norms)).eval()
+        before, _ = encoder(FEATURES, LENGTHS)
+        for name, p in encoder.named_parameters():
+            if ".out_proj." in name:
+                p.mul_(4.0)
+        after, _ = encoder(FEATURES, LENGTHS)
+        outputs.append(((after - before).norm() / before.norm()).item())
+    assert outputs[0] < 0.02 < outputs[1]
 
 
 @torch.no_grad()

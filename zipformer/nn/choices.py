@@ -32,6 +32,7 @@ class Choices:
         norm: At the end of layers and of the frontend.
         activation: ``swoosh`` is SwooshL in feed-forward modules and the ConvNeXt, SwooshR in other
             convolutions; the others are the same function everywhere.
+        module_norms: Whether every module of a layer ends with a norm, too.
     """
 
     nonlin_attention: bool = True
@@ -39,6 +40,12 @@ class Choices:
     bypass: bool = True
     norm: NormName = "bias_norm"
     activation: ActivationName = "swoosh"
+    module_norms: bool = False
+
+    @property
+    def module_norm(self) -> NormName | None:
+        """The norm at the end of every module of a layer; None if there is none."""
+        return self.norm if self.module_norms else None
 
     @property
     def wide(self) -> Activation:

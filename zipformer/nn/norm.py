@@ -50,6 +50,11 @@ def make_norm(name: NormName, channels: int) -> nn.Module:
     return BiasNorm(channels) if name == "bias_norm" else layer_norm(channels)
 
 
+def make_module_norm(name: NormName | None, channels: int) -> nn.Module:
+    """The norm at the end of a module, (..., C) -> (..., C), or what takes its place."""
+    return nn.Identity() if name is None else make_norm(name, channels)
+
+
 class Bypass(nn.Module):
     """Interpolates between a module's input and output with a learned weight per channel.
 

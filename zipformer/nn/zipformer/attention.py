@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zipformer.nn.choices import NormName
 from zipformer.nn.gradients import chance, penalize_large
 from zipformer.nn.layout import Layout
 from zipformer.nn.linear import scaled_linear
+from zipformer.nn.norm import make_module_norm
 from zipformer.nn.positions import relative_shift
 from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
@@ -87,14 +89,18 @@ class SelfAttention(nn.Module):
     Args:
         channels, num_heads: D, H.
         value_dim: Per head.
+        norm: At the end, if there is to be one.
     """
 
-    def __init__(self, channels: int, num_heads: int, value_dim: int) -> None:
+    def __init__(
+        self, channels: int, num_heads: int, value_dim: int, norm: NormName | None = None
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.in_proj = nn.Linear(channels, num_heads * value_dim)
         self.out_proj = scaled_linear(num_heads * value_dim, channels, scale=0.05)
         self.whiten = Whiten(1, ScheduledFloat((0.0, 7.5), (20000.0, 22.5)))
+        self.out_norm = make_module_norm(norm, channels)
 
     def forward(
         self, x: Tensor, weights: Tensor, layout: Layout, state: Tensor | None
@@ -103,7 +109,7 @@ class SelfAttention(nn.Module):
         value, state = layout.with_context(self.in_proj(x), state)
         value = value.view(*value.shape[:3], self.num_heads, -1).transpose(2, 3)  # (B, K, H, S, V)
         mixed = torch.matmul(weights, value).transpose(2, 3).flatten(-2)  # (B, K, W, H V)
-        return self.whiten(self.out_proj(mixed), layout.valid), state
+        return self.out_norm(self.whiten(self.out_proj(mixed), layout.valid)), state
 
 
 class NonlinAttention(nn.Module):
@@ -113,9 +119,10 @@ class NonlinAttention(nn.Module):
 
     Args:
         channels: D; the inner width is 3 D / 4.
+        norm: At the end, if there is to be one.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: NormName | None = None) -> None:
         super().__init__()
         hidden = 3 * channels // 4
         self.in_proj = nn.Linear(channels, 3 * hidden)
@@ -128,6 +135,7 @@ class NonlinAttention(nn.Module):
         )
         self.whiten1 = Whiten(1, ScheduledFloat((0.0, 5.0), (20000.0, 10.0)))
         self.whiten2 = Whiten(1, ScheduledFloat((0.0, 5.0), (20000.0, 15.0)))
+        self.out_norm = make_module_norm(norm, channels)
 
     def forward(
         self, x: Tensor, weights: Tensor, layout: Layout, state: Tensor | None
@@ -138,7 +146,7 @@ class NonlinAttention(nn.Module):
         x = self.whiten1(x, layout.valid) * gate
         x, state = layout.with_context(x, state)
         x = torch.matmul(weights, x) * out_gate
-        return self.whiten2(self.out_proj(x), layout.valid), state
+        return self.out_norm(self.whiten2(self.out_proj(x), layout.valid)), state
 
 
 def uniform_weights(mask: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ class ZipformerConfig(EncoderConfig):
     bypass: bool = True
     norm: NormName = "bias_norm"
     activation: ActivationName = "swoosh"
+    module_norms: bool = False  # a norm at the end of every module as well, for Adam
 
     SIZES: ClassVar[dict[str, dict[str, Size]]] = {
         "small": {
@@ -123,7 +124,12 @@ class ZipformerConfig(EncoderConfig):
     def choices(self) -> Choices:
         """What modules are made of."""
         return Choices(
-            self.nonlin_attention, self.share_attention, self.bypass, self.norm, self.activation
+            self.nonlin_attention,
+            self.share_attention,
+            self.bypass,
+            self.norm,
+            self.activation,
+            self.module_norms,
         )
 
     @property

@@ -35,7 +35,8 @@ class ConformerBlock(nn.Module):
         channels, num_heads = config.dims[stack], config.num_heads[stack]
         feedforward, kernel = config.feedforward_dims[stack], config.kernels[stack]
         value_dim, choices = config.value_head_dim[stack], config.choices
-        self.feed_forward1 = FeedForward(channels, feedforward, choices.wide)
+        norm = choices.module_norm
+        self.feed_forward1 = FeedForward(channels, feedforward, choices.wide, norm)
         self.self_attn_weights = AttentionWeights(
             channels,
             num_heads,
@@ -43,9 +44,9 @@ class ConformerBlock(nn.Module):
             config.pos_head_dim[stack],
             config.pos_dim,
         )
-        self.self_attn1 = SelfAttention(channels, num_heads, value_dim)
-        self.conv_module1 = ConvModule(channels, kernel, config.causal, choices.convolution)
-        self.feed_forward2 = FeedForward(channels, feedforward, choices.wide)
+        self.self_attn1 = SelfAttention(channels, num_heads, value_dim, norm)
+        self.conv_module1 = ConvModule(channels, kernel, config.causal, choices.convolution, norm)
+        self.feed_forward2 = FeedForward(channels, feedforward, choices.wide, norm)
         self.norm = make_norm(choices.norm, channels)
         self.bypass = make_bypass(choices.bypass, channels, skip_rate)
         self.balancer1 = Balancer(0.45, 0.55, 0.2, 4.0)

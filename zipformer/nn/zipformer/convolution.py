@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipformer import ops
-from zipformer.nn.choices import Activation
+from zipformer.nn.choices import Activation, NormName
 from zipformer.nn.layout import Layout
 from zipformer.nn.linear import scaled_linear
+from zipformer.nn.norm import make_module_norm
 from zipformer.nn.regularizers import Balancer, Whiten
 from zipformer.nn.schedule import ScheduledFloat
 
@@ -118,10 +119,16 @@ class ConvModule(nn.Module):
         kernel: k, odd.
         causal: Whether the convolution respects chunks.
         activation: After the convolution.
+        norm: At the end, if there is to be one.
     """
 
     def __init__(
-        self, channels: int, kernel: int, causal: bool, activation: Activation = ops.swoosh_r
+        self,
+        channels: int,
+        kernel: int,
+        causal: bool,
+        activation: Activation = ops.swoosh_r,
+        norm: NormName | None = None,
     ) -> None:
         super().__init__()
         self.activation = activation
@@ -142,6 +149,7 @@ class ConvModule(nn.Module):
         )
         self.whiten = Whiten(1, ScheduledFloat((0.0, 7.5), (20000.0, 15.0)))
         self.out_proj = scaled_linear(channels, channels, scale=0.05)
+        self.out_norm = make_module_norm(norm, channels)
 
     def forward(
         self, x: Tensor, layout: Layout, state: Tensor | None
@@ -157,4 +165,4 @@ class ConvModule(nn.Module):
             y, _ = self.depthwise_conv(windows.fold(x.squeeze(1)), windows, None)
             x = windows.unfold(y, x.shape[2]).unsqueeze(1)
         x = self.whiten(self.balancer2(x, layout.valid), layout.valid)
-        return self.out_proj(self.activation(x)), state
+        return self.out_norm(self.out_proj(self.activation(x))), state

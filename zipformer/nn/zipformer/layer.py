@@ -60,6 +60,7 @@ class Layer(nn.Module):
         feedforward, kernel = config.feedforward_dims[stack], config.kernels[stack]
         value_dim, choices = config.value_head_dim[stack], config.choices
         wide, convolution, causal = choices.wide, choices.convolution, config.causal
+        norm = choices.module_norm
         attention = (
             channels,
             num_heads,
@@ -71,16 +72,16 @@ class Layer(nn.Module):
         self.self_attn_weights2 = (
             SharedWeights() if choices.share_attention else OwnWeights(*attention)
         )
-        self.self_attn1 = SelfAttention(channels, num_heads, value_dim)
-        self.self_attn2 = SelfAttention(channels, num_heads, value_dim)
-        self.feed_forward1 = FeedForward(channels, feedforward * 3 // 4, wide)
-        self.feed_forward2 = FeedForward(channels, feedforward, wide)
-        self.feed_forward3 = FeedForward(channels, feedforward * 5 // 4, wide)
+        self.self_attn1 = SelfAttention(channels, num_heads, value_dim, norm)
+        self.self_attn2 = SelfAttention(channels, num_heads, value_dim, norm)
+        self.feed_forward1 = FeedForward(channels, feedforward * 3 // 4, wide, norm)
+        self.feed_forward2 = FeedForward(channels, feedforward, wide, norm)
+        self.feed_forward3 = FeedForward(channels, feedforward * 5 // 4, wide, norm)
         self.nonlin_attention = (
-            NonlinAttention(channels) if choices.nonlin_attention else NoNonlinAttention()
+            NonlinAttention(channels, norm) if choices.nonlin_attention else NoNonlinAttention()
         )
-        self.conv_module1 = ConvModule(channels, kernel, causal, convolution)
-        self.conv_module2 = ConvModule(channels, kernel, causal, convolution)
+        self.conv_module1 = ConvModule(channels, kernel, causal, convolution, norm)
+        self.conv_module2 = ConvModule(channels, kernel, causal, convolution, norm)
         self.bypass_mid = make_bypass(choices.bypass, channels)
         self.bypass = make_bypass(choices.bypass, channels, skip_rate)
         self.norm = make_norm(choices.norm, channels)
