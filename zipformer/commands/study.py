@@ -2,6 +2,7 @@
 
 zipformer study recipes/digits/studies/right_context.toml --jobs 2
 zipformer study FILE.toml --dry-run              # what it would do, and how long that takes
+zipformer study --costs                          # parameters and operations of all encoders
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from zipformer.commands.costs import add_cost_options, check_cost_options, run_costs
 from zipformer.commands.parser import VerbParser, read_arguments
 from zipformer.commands.search_options import parse_search
 from zipformer.evaluation.table import to_markdown
 from zipformer.files import write_text
+from zipformer.study.costs import costs_of
 from zipformer.study.description import Study
 from zipformer.study.estimate import estimate_table
 from zipformer.study.page import notes, rates_table, sets_of, to_csv, to_html
@@ -33,7 +36,7 @@ def main(argv: Sequence[str], prog: str) -> None:
 
 def add_arguments(parser: VerbParser) -> None:
     """What the verb can be asked for."""
-    parser.add_argument("study", type=Path, help="the study's TOML")
+    parser.add_argument("study", type=Path, nargs="?", help="the study's TOML")
     parser.add_argument("--exp-dir", type=Path, help="folder of its runs and its page")
     parser.add_argument(
         "--jobs", type=_positive, default=1, help="trainings at a time (default: 1)"
@@ -46,10 +49,15 @@ def add_arguments(parser: VerbParser) -> None:
     what.add_argument(
         "--page-only", action="store_true", help="write the page of what is there, run nothing"
     )
+    add_cost_options(parser)
 
 
 def run(args: Namespace) -> None:
     """Does what is missing of the study, and writes its page."""
+    check_cost_options(args)
+    if args.costs:
+        run_costs(args, read_study(args.study, args.exp_dir) if args.study else None)
+        return
     study = _with_names_of_searches(read_study(args.study, args.exp_dir))
     trainings = trainings_of(study)
     if args.print_commands:
@@ -78,7 +86,7 @@ def _report(study: Study, trainings: Sequence[Training]) -> None:
     for text in notes(rows):
         print(f"\nWARNING: {text}")
     page, results = study.exp_dir / "index.html", study.exp_dir / "results.csv"
-    write_text(page, to_html(study, trainings, rows))
+    write_text(page, to_html(study, trainings, rows, costs_of(study)))
     write_text(results, to_csv(trainings))
     print(f"\nPage: {page}\nCSV: {results}")
 

@@ -35,7 +35,7 @@ def rates_chart(
         return None
     values = [_value(row, horizontal) for members in groups.values() for row in members]
     axis, place_of_full = _axis(horizontal, values)
-    names = _without_common(list(groups))
+    names = without_common(list(groups))
     runs = list(dict.fromkeys(row.run.name for row in rows))
     sets = list(dict.fromkeys(row.way.set for row in rows))
     lines = []
@@ -112,7 +112,7 @@ def _title(row: Row) -> str:
     )
 
 
-def _without_common(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def without_common(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Each line's words in those places where the lines differ; the first always."""
     columns = list(zip(*rows, strict=True))
     differ = [i == 0 or len(set(column)) > 1 for i, column in enumerate(columns)]

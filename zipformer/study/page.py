@@ -9,10 +9,12 @@ from dataclasses import dataclass, fields
 
 from zipformer.evaluation.results import Result
 from zipformer.evaluation.table import NO_RESULT, Table, without_constants
-from zipformer.report.chart import Frame, large
+from zipformer.report.chart import Frame, large, small
 from zipformer.report.comparable import explain
 from zipformer.report.rendering import render
 from zipformer.study.charts import rates_chart
+from zipformer.study.cost_page import cost_charts, cost_table, said_of
+from zipformer.study.costs import Cost
 from zipformer.study.description import Study
 from zipformer.study.summary import Row, explain_marks
 from zipformer.study.training import Training
@@ -33,8 +35,11 @@ class Part:
     same: str
 
 
-def to_html(study: Study, trainings: Sequence[Training], rows: Sequence[Row]) -> str:
+def to_html(
+    study: Study, trainings: Sequence[Training], rows: Sequence[Row], costs: Sequence[Cost] = ()
+) -> str:
     """The page of a study, as far as it has come; it loads nothing, and no script runs in it."""
+    labels = {run.name: run.label for run in study.runs}
     charts = [rates_chart(rows, study.published, axis) for axis in study.show.figures]
     frames: list[Frame] = [large(chart) for chart in charts if chart is not None]
     return render(
@@ -44,6 +49,9 @@ def to_html(study: Study, trainings: Sequence[Training], rows: Sequence[Row]) ->
         warnings=notes(rows),
         frames=frames,
         parts=[_part(study, rows, name) for name in sets_of(rows)],
+        costs=cost_table(costs, labels) if costs else None,
+        measured=said_of([cost.measured for cost in costs if cost.measured]),
+        cost_frames=[small(chart) for chart in cost_charts(rows, costs)],
         state=state_table(trainings),
         failures=[(t.name, t.failure) for t in trainings if t.failure],
         baseline=study.show.baseline or study.runs[0].name,
