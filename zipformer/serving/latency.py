@@ -213,6 +213,25 @@ def write_latencies(path: Path, rows: Sequence[Latency]) -> None:
     write_text(path, text)
 
 
+def read_latencies(path: Path) -> list[Latency]:
+    """What ``write_latencies`` has written; nothing if there is no such file.
+
+    Raises:
+        ValueError: If it is damaged, naming it.
+    """
+    if not path.is_file():
+        return []
+    rows = []
+    try:
+        for values in json.loads(path.read_text(encoding="utf-8")):
+            for name in ("emission", "final", "shown", "server"):
+                values[name] = values[name] and Delay(**values[name])
+            rows.append(Latency(**values))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no delays ({error}): delete it, and measure anew") from None
+    return rows
+
+
 def latency_table(rows: Sequence[Latency]) -> Table:
     """A row for each set and context; pairs are the median and the 90th percentile."""
     head = ["set", "chunk/left/right", "look-ahead ms", "emission ms", "final ms", "shown ms"]

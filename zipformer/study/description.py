@@ -16,6 +16,7 @@ from zipformer.config.command_line import load_config
 from zipformer.evaluation.results import Mode
 
 Horizontal = Literal["right", "latency"]
+SpeechEnd = Literal["no", "energy", "alignment"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Decoding:
         searches: Names as for ``decode --method``; the model's greedy search if there is none.
         epoch: Whose weights, 0 = the last one; "auto" picks on the validation sets.
         avg: Over how many epochs they are averaged.
+        latency: By what the end of speech is told, from which delays of words are counted, as for
+            ``latency --speech-end``; "no" leaves delays unmeasured.
     """
 
     contexts: tuple[str, ...] = ("full", "32/256/0", "32/256/64")
@@ -37,6 +40,7 @@ class Decoding:
     searches: tuple[str, ...] = ()
     epoch: int | Literal["auto"] = 0
     avg: int = 1
+    latency: SpeechEnd = "no"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from zipformer.study.description import Study
 from zipformer.study.summary import Row, explain_marks
 from zipformer.study.training import Training
 
+LATENCY = "Latency@50 / @90 ms"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -75,13 +77,14 @@ def rates_table(study: Study, rows: Sequence[Row]) -> Table:
     seeds = max((len(study.seeds_of(run)) for run in study.runs), default=1)
     rate = rows[0].results[0].rate_name if rows else "WER"
     head = ["run", "search", "chunk/left/right", "mode", f"{rate} %", "sd %", "seeds"]
-    head += ["relative %", "difference [95 %]", "significant", "marks"]
+    head += [LATENCY, "relative %", "difference [95 %]", "significant", "marks"]
     table = []
     for row in rows:
         difference = row.difference
         cells = [row.run.label, row.way.method, row.way.context, row.way.right_mode]
         cells += [f"{row.mean:.2f}", NO_RESULT if row.spread is None else f"{row.spread:.2f}"]
         cells += [f"{len(row.seeds)} of {len(study.seeds_of(row.run))}"]
+        cells += [NO_RESULT if row.latency is None else str(row.latency)]
         cells += [NO_RESULT if row.relative is None else f"{row.relative:+.1f}"]
         if difference is None:
             cells += [NO_RESULT, NO_RESULT]
@@ -95,6 +98,8 @@ def rates_table(study: Study, rows: Sequence[Row]) -> Table:
         table.append(cells + [NO_RESULT] * (len(head) - 6) + [""])
     if seeds == 1:
         head, table = _without(head, table, "sd %")
+    if not any(row.latency for row in rows):
+        head, table = _without(head, table, LATENCY)
     if not any(line[-1] for line in table):
         head, table = _without(head, table, "marks")
     return Table(head, table)

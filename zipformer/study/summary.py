@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from zipformer.evaluation.resampling import Difference, Unit, compare
 from zipformer.evaluation.results import RECOGNIZED, Result, read_recognized
 from zipformer.evaluation.scoring import Utterance
 from zipformer.report.comparable import CODE, DATA, DIRTY, marks_of, same_set
+from zipformer.serving.latency import Delay
 from zipformer.study.description import Run, Study
 from zipformer.study.training import Training
 
@@ -45,6 +46,8 @@ class Row:
             where there is nothing to compare with.
         difference: The same in points, with its interval.
         marks: What a reader must know of the results: see ``explain_marks``.
+        latency: From the end of speech to the emission of the last token in a live stream, the mean
+            over the seeds; None if it was not measured.
     """
 
     run: Run
@@ -54,6 +57,7 @@ class Row:
     relative: float | None = None
     difference: Difference | None = None
     marks: tuple[str, ...] = ()
+    latency: Delay | None = None
 
     @property
     def wers(self) -> list[float]:
@@ -96,7 +100,9 @@ def summarize(study: Study, trainings: Sequence[Training]) -> list[Row]:
                 rows.append(_row(study, run, way, members, other))
     if not rows:
         return []
-    return [_marked(row, rows, trainings) for row in rows]
+    return [
+        replace(_marked(row, rows, trainings), latency=_latency(row, trainings)) for row in rows
+    ]
 
 
 def _row(
@@ -116,6 +122,22 @@ def _row(
     difference = compare(sides[0], sides[1], units, study.show.draws)
     relative = 100 * (row.mean - other) / other if other else None
     return Row(run, way, row.seeds, row.results, relative, difference)
+
+
+def _latency(row: Row, trainings: Sequence[Training]) -> Delay | None:
+    """Of the live streams whose words a row counts."""
+    if not row.results[0].streamable:
+        return None
+    delays = [
+        measured.emission
+        for training in trainings
+        if training.run.name == row.run.name and training.seed in row.seeds
+        for measured in training.latencies(row.way.method)
+        if (measured.set, measured.context) == (row.way.set, row.way.context) and measured.emission
+    ]
+    if not delays:
+        return None
+    return Delay(*(statistics.fmean(v) for v in zip(*map(astuple, delays), strict=True)))
 
 
 def _marked(row: Row, rows: Sequence[Row], trainings: Sequence[Training]) -> Row:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from zipformer.checkpoint.files import epochs_in, steps_in
 from zipformer.config import RunConfig
-from zipformer.context import parse_contexts
+from zipformer.context import Context, parse_contexts
 from zipformer.evaluation.results import FIGURES, Result, read_result
+from zipformer.serving.latency import Latency, read_latencies
 from zipformer.study.description import Run, Study
 from zipformer.training.metrics import read_metrics
 
@@ -87,7 +88,39 @@ class Training:
             words += ["--contexts", " ".join(contexts), "--right-mode", ",".join(modes)]
             words += ["--sets", ",".join(sets)]
             commands.append(words + (["--method", search] if search else []))
-        return commands
+        return [*commands, *self._latency_words()]
+
+    def latencies(self, method: str) -> list[Latency]:
+        """Delays of live streams with this search, as far as the study measures them.
+
+        Raises:
+            ValueError: If their file is damaged.
+        """
+        search = self._searches()[0]
+        asked = self.study.decode.latency != "no"
+        fits = method in ((search,) if search else DEFAULT_SEARCHES)
+        return read_latencies(self._latency_file) if asked and fits else []
+
+    @property
+    def _latency_file(self) -> Path:
+        decode, search = self.study.decode, self._searches()[0]
+        words = ["latency", decode.latency, *self._weights(), search]
+        return self.folder / "decode" / f"{'-'.join(w.strip('-') for w in words if w)}.json"
+
+    def _latency_words(self) -> list[list[str]]:
+        """The command that measures delays with the first search; none if nothing is missing."""
+        decode, search = self.study.decode, self._searches()[0]
+        live = [way for way in self._ways() if Context.parse(way[0]).streams]
+        if decode.latency == "no" or not live:
+            return []
+        measured = {(row.context, row.set) for row in read_latencies(self._latency_file)}
+        if all((context, test_set) in measured for context, _, test_set in live):
+            return []
+        contexts, _, sets = (dict.fromkeys(column) for column in zip(*live, strict=True))
+        words = ["latency", str(self.folder), *self._weights(), "--contexts", " ".join(contexts)]
+        words += ["--sets", ",".join(sets), "--speech-end", decode.latency]
+        words += ["--json", str(self._latency_file)]
+        return [words + (["--method", search] if search else [])]
 
     def results(self) -> list[Result]:
         """The results that the study asks for, as far as they are there."""
