@@ -29,6 +29,7 @@ FLOORS = [
     "zipformer.checkpoint",
     "zipformer.released",
     "zipformer.search",
+    "zipformer.biasing",
     "zipformer.data",
     "zipformer.tokens",
     "zipformer.model",

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 from tiny_run import ALL_HEADS, CTC_ATTENTION, ENCODER
+from trained_digits import trained
 
-from zipformer.commands.search_options import add_search_options, parse_search, search_of
+from zipformer.commands.search_options import (
+    add_hotwords_options,
+    add_search_options,
+    parse_search,
+    search_of,
+)
 from zipformer.config import ModelConfig
 from zipformer.model import AsrModel
-from zipformer.search.search import KINDS, Search
+from zipformer.search.search import KINDS, WITHOUT_BEAM, Search
 
 FROZEN = json.loads((Path(__file__).parents[1] / "assets/frozen/names.json").read_text())
 
 
 def model_of(heads: ModelConfig = ALL_HEADS) -> AsrModel:
-    return AsrModel(ENCODER, 5, heads).eval()
+    return AsrModel(ENCODER, trained().tokenizer.vocab_size, heads).eval()
 
 
 def asked(*words: str, heads: ModelConfig = ALL_HEADS) -> Search:
     parser = ArgumentParser()
     add_search_options(parser)
-    return search_of(parser.parse_args(words), model_of(heads))
+    add_hotwords_options(parser)
+    return search_of(parser.parse_args(words), model_of(heads), trained().tokenizer)
 
 
 @pytest.mark.parametrize("row", FROZEN["searches"], ids=lambda row: row["name"])
@@ -73,3 +81,36 @@ def test_a_search_that_the_model_cannot_do_is_refused() -> None:
         asked("--method", "greedy", heads=CTC_ATTENTION)
     with pytest.raises(ValueError, match="beam 0"):
         asked("--method", "modified_beam_search", "--beam", "0")
+
+
+def test_phrases_stand_in_the_name_of_any_beam_search(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("one two\nsix :3\n")
+    hotwords = ("--hotwords", str(path))
+    search = asked("--method", "modified_beam_search", "--ctc-weight", "0.3", *hotwords)
+    assert search.hotwords is not None
+    assert [p.score for p in search.hotwords.phrases] == [1.5, 3.0]
+    name = f"hotwords-{search.hotwords.name}"
+    assert str(search) == f"modified_beam_search-beam4-ctc0.3-{name}"
+    assert re.fullmatch(r"hotwords-names-[0-9a-f]{6}", name)
+    other = asked("--method", "ctc_prefix_beam_search", *hotwords, "--hotwords-score", "2")
+    assert str(other).startswith("ctc_prefix_beam_search-beam4-hotwords-names-")
+    assert other.hotwords and other.hotwords.name != search.hotwords.name
+    rescored = str(asked("--method", "attention_rescoring", *hotwords))
+    assert rescored == f"attention_rescoring-beam4-weight0.5-{name}"
+    with pytest.raises(ValueError, match="the phrases of --hotwords FILE belong to .*names-"):
+        parse_search(str(search))
+
+
+@pytest.mark.parametrize("kind", WITHOUT_BEAM)
+def test_phrases_need_several_hypotheses(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("one two")
+    message = f"phrases need a search that follows several hypotheses, not {kind}.*Choose --method"
+    with pytest.raises(ValueError, match=message):
+        asked("--method", kind, "--hotwords", str(path))
+
+
+def test_a_score_without_phrases_is_refused() -> None:
+    with pytest.raises(ValueError, match="--hotwords-score needs phrases"):
+        asked("--hotwords-score", "2")

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from biasing.plain_bonus import hotwords
 from search.talkative_heads import UNK, D, V, talkative_heads, talkative_output
 
+from zipformer.biasing import Hotwords
 from zipformer.heads.attention_decoder import AttentionDecoder
 from zipformer.search.attention_rescoring import AttentionRescoring
 from zipformer.search.beam_search import ModifiedBeamSearch
@@ -17,6 +19,11 @@ from zipformer.search.ctc_search import CtcGreedySearch
 from zipformer.search.greedy_search import GreedySearch
 from zipformer.search.joint_beam_search import JointBeamSearch
 from zipformer.search.protocol import BeamSearcher, Searcher
+
+# Over the tokens that the heads here say: they begin alike, overlap and lie within each other.
+PHRASES = [((1, 3), 0.9), ((1, 3, 4, 5), 0.6), ((3, 4), 1.1), ((5, 6, 5), 1.3), ((6,), 0.2)]
+PHRASES += [((4, 4), 0.8), ((1, 6, 4), -0.4)]
+SOME = hotwords(*PHRASES, vocabulary=V)
 
 
 def greedy(unk_id: int | None = UNK, seed: int = 0) -> GreedySearch:
@@ -29,12 +36,13 @@ def modified_beam(
     seed: int = 0,
     calm: float = 1.0,
     horizon: int = 1000,
+    phrases: Hotwords | None = None,
 ) -> ModifiedBeamSearch:
     """Smaller logits (``calm``) leave more hypotheses alike, which become one more often."""
     predictor, joiner = talkative_heads(seed)
     with torch.no_grad():
         joiner.output_linear.weight.div_(calm)
-    return ModifiedBeamSearch(predictor, joiner, unk_id=unk_id, beam=beam, horizon=horizon)
+    return ModifiedBeamSearch(predictor, joiner, 0, unk_id, beam, horizon, phrases)
 
 
 def joint_beam(
@@ -43,10 +51,11 @@ def joint_beam(
     weight: float = 0.4,
     calm: float = 2.0,
     horizon: int = 1000,
+    phrases: Hotwords | None = None,
 ) -> JointBeamSearch:
     heads, output = modified_beam(calm=calm), talkative_output(calm=calm)
     words = (heads.predictor, heads.joiner, output, 0, unk_id)
-    return JointBeamSearch(*words, beam=beam, weight=weight, horizon=horizon)
+    return JointBeamSearch(*words, beam, weight, horizon, phrases)
 
 
 def ctc_greedy(unk_id: int | None = UNK) -> CtcGreedySearch:
@@ -59,8 +68,9 @@ def ctc_prefix_beam(
     seed: int = 0,
     calm: float = 2.0,
     horizon: int = 1000,
+    phrases: Hotwords | None = None,
 ) -> CtcPrefixBeamSearch:
-    return CtcPrefixBeamSearch(talkative_output(seed, calm), 0, unk_id, beam, horizon)
+    return CtcPrefixBeamSearch(talkative_output(seed, calm), 0, unk_id, beam, horizon, phrases)
 
 
 def attention_decoder(seed: int = 0) -> AttentionDecoder:
@@ -73,9 +83,12 @@ def attention_decoder(seed: int = 0) -> AttentionDecoder:
     return decoder.eval()
 
 
-def rescoring(first: str = "ctc", weight: float = 0.5) -> AttentionRescoring:
-    search: BeamSearcher[Any]
-    search = ctc_prefix_beam(calm=3.0) if first == "ctc" else modified_beam(calm=4.0)
+def rescoring(
+    first: str = "ctc", weight: float = 0.5, phrases: Hotwords | None = None
+) -> AttentionRescoring:
+    search: BeamSearcher[Any] = modified_beam(calm=4.0, phrases=phrases)
+    if first == "ctc":
+        search = ctc_prefix_beam(calm=3.0, phrases=phrases)
     return AttentionRescoring(search, attention_decoder(), weight)
 
 
@@ -95,4 +108,13 @@ SEARCHES: dict[str, Callable[[], Searcher[Any]]] = {
     "ctc_prefix_beam with the shortest horizon": partial(ctc_prefix_beam, horizon=1),
     "rescoring after ctc": partial(rescoring, "ctc", 0.7),
     "rescoring after modified_beam": partial(rescoring, "transducer", 0.7),
+    "modified_beam with phrases": partial(modified_beam, calm=2.0, phrases=SOME),
+    "modified_beam with phrases and a horizon": partial(
+        modified_beam, beam=2, calm=2.0, horizon=3, phrases=SOME
+    ),
+    "joint_beam with phrases": partial(joint_beam, phrases=SOME),
+    "ctc_prefix_beam with phrases": partial(ctc_prefix_beam, phrases=SOME),
+    "rescoring after modified_beam with phrases": partial(
+        rescoring, "transducer", 0.7, phrases=SOME
+    ),
 }

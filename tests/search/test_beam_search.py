@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from search.searches import modified_beam
+from biasing.plain_bonus import earned, plain_bonus
+from search.searches import PHRASES, SOME, modified_beam
 from search.talkative_heads import (
     UNK,
     V,
@@ -20,27 +22,34 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trained_digits import read_strings, trained
 
+from zipformer.biasing import Hotwords
 from zipformer.data.features import extract
 from zipformer.evaluation.scoring import Utterance, total_errors
 from zipformer.search.beam_search import ModifiedBeamSearch
 from zipformer.search.greedy_search import GreedySearch
 from zipformer.search.protocol import Hypothesis, Searcher
 
+Phrases = Sequence[tuple[tuple[int, ...], float]]
+
 
 @torch.no_grad()
-def plain_search(search: ModifiedBeamSearch, encoded: Tensor) -> Hypothesis:
+def plain_search(search: ModifiedBeamSearch, encoded: Tensor, phrases: Phrases = ()) -> Hypothesis:
     """One utterance (T, D), written out plainly: tokens -> score, and how they came about."""
     hypotheses: dict[tuple[int, ...], tuple[float, Hypothesis]] = {(): (0.0, Hypothesis())}
+    silent = (0, search.unk_id)
     for t, frame in enumerate(encoded):
         extended = []
         for tokens, (score, how) in hypotheses.items():
             predicted = search.predictor(torch.tensor([[-1, 0, *tokens][-2:]]), pad=False)[0, 0]
             log_probs = search.joiner(frame, predicted).log_softmax(-1)
             for token, log_prob in enumerate(log_probs.tolist()):
-                extended.append((score + log_prob, how, token, log_prob))
+                said = tokens if token in silent else (*tokens, token)
+                rank = score + log_prob + plain_bonus(phrases, said)
+                extended.append((rank, score + log_prob, how, token, log_prob))
         hypotheses = {}
-        for score, how, token, log_prob in sorted(extended, key=lambda e: -e[0])[: search.beam]:
-            if token not in (0, search.unk_id):
+        best = sorted(extended, key=lambda e: -e[0])[: search.beam]
+        for _, score, how, token, log_prob in best:
+            if token not in silent:
                 how = Hypothesis([*how.tokens, token], [*how.frames, t], [*how.log_probs, log_prob])
             tokens = tuple(how.tokens)
             if tokens in hypotheses:
@@ -53,7 +62,8 @@ def plain_search(search: ModifiedBeamSearch, encoded: Tensor) -> Hypothesis:
             for tokens, (score, how) in hypotheses.items()
             if t - first_difference(how, first, t) < search.horizon
         }
-    return max(hypotheses.values(), key=lambda h: h[0] / (len(h[1].tokens) + 2))[1]
+    worth = {t: (s + earned(phrases, t)) / (len(t) + 2) for t, (s, _) in hypotheses.items()}
+    return hypotheses[max(worth, key=worth.__getitem__)][1]
 
 
 def first_difference(a: Hypothesis, b: Hypothesis, now: int) -> int:
@@ -65,14 +75,20 @@ def first_difference(a: Hypothesis, b: Hypothesis, now: int) -> int:
 @pytest.mark.parametrize("horizon", [1000, 5, 1])
 @pytest.mark.parametrize("beam", [1, 2, 4, V + 2])
 @pytest.mark.parametrize("calm", [1.0, 2.0, 4.0])
-def test_it_finds_what_a_plain_search_finds(calm: float, beam: int, horizon: int) -> None:
+@pytest.mark.parametrize("phrases", [None, SOME], ids=["alone", "with phrases"])
+def test_it_finds_what_a_plain_search_finds(
+    phrases: Hotwords | None, calm: float, beam: int, horizon: int
+) -> None:
     spoken = 0
     for seed in range(2):
-        search = modified_beam(beam, seed=seed, calm=calm, horizon=horizon)
+        search = modified_beam(beam, seed=seed, calm=calm, horizon=horizon, phrases=phrases)
+        preferred = PHRASES if phrases else ()
         encoded, lengths = frames(3, 24, seed=seed), torch.tensor([24, 17, 0])
         found = search.decode(encoded, lengths)
         assert found[2] == Hypothesis()
-        plain = [plain_search(search, e[:n]) for e, n in zip(encoded, lengths, strict=True)]
+        plain = [
+            plain_search(search, e[:n], preferred) for e, n in zip(encoded, lengths, strict=True)
+        ]
         assert_same(found, plain)
         spoken += len(found[0].tokens) + len(found[1].tokens)
     assert spoken > 10

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, product
 
 import pytest
 import torch
-from search.searches import ctc_prefix_beam
+from biasing.plain_bonus import earned, plain_bonus
+from search.searches import PHRASES, SOME, ctc_prefix_beam
 from search.talkative_heads import (
     UNK,
     V,
@@ -19,11 +21,13 @@ from search.talkative_heads import (
 )
 from torch import Tensor
 
+from zipformer.biasing import Hotwords
 from zipformer.search.ctc_prefix_search import CtcPrefixBeamSearch
 from zipformer.search.ctc_search import CtcGreedySearch
 from zipformer.search.protocol import Hypothesis
 
 ALL = 400  # more prefixes than the tiny cases have
+Phrases = Sequence[tuple[tuple[int, ...], float]]
 
 
 @torch.no_grad()
@@ -85,7 +89,9 @@ def smaller(layer: torch.nn.Linear, size: int) -> torch.nn.Linear:
     return cut
 
 
-def plain_search(search: CtcPrefixBeamSearch, encoded: Tensor) -> tuple[tuple[int, ...], float]:
+def plain_search(
+    search: CtcPrefixBeamSearch, encoded: Tensor, phrases: Phrases = ()
+) -> tuple[tuple[int, ...], float]:
     """One utterance (T, D), written out plainly: prefix -> (ends in blank, ends in token)."""
     beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
     for frame in log_probs_of(search, encoded).tolist():
@@ -100,9 +106,10 @@ def plain_search(search: CtcPrefixBeamSearch, encoded: Tensor) -> tuple[tuple[in
             for v in range(1, V):
                 again = prefix[-1:] == (v,)
                 add((*prefix, v), -math.inf, (blank if again else either) + frame[v])
-        best = sorted(grown.items(), key=lambda item: -plus(*item[1]))
+        best = sorted(grown.items(), key=lambda i: -plus(*i[1]) - plain_bonus(phrases, i[0]))
         beam = {y: ends for y, ends in best[: search.beam] if plus(*ends) > -math.inf}
-    best = max(beam, key=lambda y: plus(*beam[y]))
+    worth = {tokens: plus(*ends) + earned(phrases, tokens) for tokens, ends in beam.items()}
+    best = max(worth, key=worth.__getitem__)
     return best, plus(*beam[best])
 
 
@@ -113,16 +120,22 @@ def plus(a: float, b: float) -> float:
 
 @pytest.mark.parametrize("beam", [1, 2, 4, V + 2])
 @pytest.mark.parametrize("calm", [1.0, 2.0, 4.0])
-def test_it_finds_what_a_plain_search_finds(calm: float, beam: int) -> None:
+@pytest.mark.parametrize("hotwords", [None, SOME], ids=["alone", "with phrases"])
+def test_it_finds_what_a_plain_search_finds(
+    hotwords: Hotwords | None, calm: float, beam: int
+) -> None:
     spoken = 0
     for seed in range(2):
-        search = ctc_prefix_beam(beam, seed=seed, calm=calm)
+        search = ctc_prefix_beam(beam, seed=seed, calm=calm, phrases=hotwords)
+        phrases = PHRASES if hotwords else ()
         encoded, lengths = frames(3, 24, seed=seed), torch.tensor([24, 17, 0])
         state = search.step(encoded, lengths, search.initial_state(3))
-        found, scores = search.hypotheses(state), state.totals.amax(dim=1).tolist()
+        found = search.hypotheses(state)
+        best = (state.totals + state.earned).argmax(dim=1, keepdim=True)
+        scores = state.totals.gather(1, best)[:, 0].tolist()
         assert found[2] == Hypothesis()
         for i in range(3):
-            tokens, score = plain_search(search, encoded[i, : lengths[i]])
+            tokens, score = plain_search(search, encoded[i, : lengths[i]], phrases)
             assert tuple(found[i].tokens) == tokens
             assert scores[i] == pytest.approx(score, abs=1e-9)
         spoken += len(found[0].tokens) + len(found[1].tokens)

@@ -18,7 +18,11 @@ from typing import get_args, get_type_hints
 from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.parser import VerbParser, read_arguments
-from zipformer.commands.search_options import add_search_options, search_of
+from zipformer.commands.search_options import (
+    add_hotwords_options,
+    add_search_options,
+    search_of,
+)
 from zipformer.config import ScoringConfig
 from zipformer.evaluation.evaluate import evaluate
 from zipformer.evaluation.groups import errors_by_group, group_table, groups_of, write_groups
@@ -56,6 +60,7 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--out", type=Path, help="folder for results (default: decode in the run)")
     parser.add_argument("--max-duration", type=float, help="seconds of audio in a batch")
     add_search_options(parser)
+    add_hotwords_options(parser)
 
 
 def run(args: Namespace) -> None:
@@ -69,7 +74,7 @@ def run(args: Namespace) -> None:
     for context, mode in product(contexts, args.right_mode):
         loaded.check_context(context, live=mode in LIVE)
     groups = {name: groups_of(path, args.by) for name, path in sets.items() if args.by}
-    search = search_of(args, loaded.model)
+    search = search_of(args, loaded.model, loaded.tokenizer)
     run = loaded.path.resolve().parent
     print(f"{loaded.label} of {run}, {loaded.steps} training steps")
     entries = []

@@ -53,7 +53,7 @@ def run(args: Namespace) -> None:
     if args.uri and (args.live or len(contexts) > 1):
         raise ValueError("--uri is one server with one context: give only that, no --live")
     sets = choose_sets(loaded.config, args.sets)
-    search = search_of(args, loaded.model)
+    search = search_of(args, loaded.model, loaded.tokenizer)
     torch.set_num_threads(1)  # what a core carries
     rows = []
     for (name, path), context in product(sets.items(), contexts):

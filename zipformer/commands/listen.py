@@ -50,7 +50,7 @@ def run(args: Namespace) -> None:
         args.right or 0,  # a size, so that it streams
     )
     loaded.check_context(context, live=True)
-    recognizer = fast_recognizer(loaded, context, search_of(args, loaded.model))
+    recognizer = fast_recognizer(loaded, context, search_of(args, loaded.model, loaded.tokenizer))
     with microphone(recognizer.sample_rate, args.mic) as pieces:
         print(f"{context.describe()}, latency {context.latency_ms} ms. Speak; Ctrl-C ends.")
         listen(recognizer, pieces, sys.stdout)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
+from pathlib import Path
 
+from zipformer.biasing import read_hotwords
+from zipformer.biasing.hotwords import DEFAULT_SCORE
 from zipformer.model import SpeechModel
 from zipformer.search import Search, greedy_of, make_searcher
 from zipformer.search.search import FIRST_PASSES, KINDS, FirstPass
+from zipformer.tokens import Tokenizer
 
 BEAM = r"-beam(-?\d+)"
 NUMBER = r"(-?\d+\.?\d*(?:e-?\d+)?)"
@@ -48,11 +52,35 @@ def add_search_options(parser: ArgumentParser) -> None:
     )
 
 
-def search_of(options: Namespace, model: SpeechModel) -> Search:
-    """The search that ``add_search_options`` asked for.
+def add_hotwords_options(parser: ArgumentParser) -> None:
+    """Phrases that a search prefers."""
+    parser.add_argument(
+        "--hotwords",
+        type=Path,
+        metavar="FILE",
+        help="phrases that a beam search prefers, one a line; ' :2.5' after one is the score of "
+        "each of its tokens",
+    )
+    parser.add_argument(
+        "--hotwords-score",
+        type=float,
+        metavar="X",
+        help=f"of the tokens of phrases without a score (default: {DEFAULT_SCORE:g})",
+    )
+
+
+def search_of(options: Namespace, model: SpeechModel, tokenizer: Tokenizer) -> Search:
+    """The search that ``add_search_options``, and perhaps ``add_hotwords_options``, asked for.
+
+    Args:
+        options: As parsed.
+        model: To search with.
+        tokenizer: Of the model.
 
     Raises:
-        ValueError: If the model lacks a head that it needs, or a number makes no sense.
+        ValueError: If the model lacks a head that it needs, a number makes no sense, or as
+            ``read_hotwords``.
+        FileNotFoundError: As ``read_hotwords``.
     """
     search: Search = options.method or greedy_of(model)
     given = {
@@ -62,8 +90,21 @@ def search_of(options: Namespace, model: SpeechModel) -> Search:
         "ctc_weight": options.ctc_weight,
     }
     search = replace(search, **{name: value for name, value in given.items() if value is not None})
+    if "hotwords" in options:
+        search = _with_hotwords(search, options.hotwords, options.hotwords_score, tokenizer)
     make_searcher(model, [], search)  # refuses what cannot be
     return search
+
+
+def _with_hotwords(
+    search: Search, path: Path | None, score: float | None, tokenizer: Tokenizer
+) -> Search:
+    if path is None:
+        if score is not None:
+            raise ValueError("--hotwords-score needs phrases: give them with --hotwords FILE")
+        return search
+    hotwords = read_hotwords(path, tokenizer, DEFAULT_SCORE if score is None else score)
+    return replace(search, hotwords=hotwords)
 
 
 def parse_search(text: str) -> Search:
@@ -89,6 +130,11 @@ def parse_search(text: str) -> Search:
     for first_pass, between in BETWEEN.items():
         if match := re.fullmatch(rf"attention_rescoring{between}{BEAM}{WEIGHT}", text):
             return Search("attention_rescoring", int(match[1]), float(match[2]), first_pass)
+    if "-hotwords-" in text:
+        raise ValueError(
+            f"the phrases of --hotwords FILE belong to {text!r}: give the file again, and "
+            f"--method {text.partition('-hotwords-')[0]}"
+        )
     examples = ", ".join(
         [str(Search("modified_beam_search", 8)), str(Search("attention_rescoring", 8, 0.3, "ctc"))]
     )

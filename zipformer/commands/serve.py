@@ -158,7 +158,7 @@ def _server(args: Namespace, board: Board) -> tuple[Server, Callable[[str], str]
     tls = _tls(args.tls_cert, args.tls_key)
     loaded = options.load(args)
     contexts = _contexts(args, loaded)
-    search = search_of(args, loaded.model)
+    search = search_of(args, loaded.model, loaded.tokenizer)
     if args.threads:
         torch.set_num_threads(args.threads)
 

@@ -24,7 +24,11 @@ from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.errors import show_warnings
 from zipformer.commands.parser import VerbParser, read_arguments
-from zipformer.commands.search_options import add_search_options, search_of
+from zipformer.commands.search_options import (
+    add_hotwords_options,
+    add_search_options,
+    search_of,
+)
 from zipformer.context import Context
 from zipformer.data.sound_files import num_channels
 from zipformer.evaluation.subtitles import to_srt
@@ -43,6 +47,7 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", help="wav, flac, mp3, ogg, opus, ...")
     options.add_context_options(parser)
     add_search_options(parser)
+    add_hotwords_options(parser)
     parser.add_argument("--srt", action="store_true", help="subtitles, beside each file as .srt")
     parser.add_argument("--json", action="store_true", help="print one JSON object a file")
     parser.add_argument(
@@ -134,7 +139,7 @@ def _outcomes(
 ) -> Iterator[Iterator[Outcome]]:
     """Of all files in their order, each as soon as it and those before it are done."""
     if args.num_jobs < 2 or len(args.files) < 2:
-        transcriber = Transcriber(loaded, context, search_of(args, loaded.model))
+        transcriber = Transcriber(loaded, context, search_of(args, loaded.model, loaded.tokenizer))
         yield (hear(transcriber, path, args.channel) for path in args.files)
         return
     count = min(args.num_jobs, len(args.files))
@@ -185,7 +190,7 @@ def _begin(args: Namespace, context: Context, threads: int) -> None:
     show_warnings()
     torch.set_num_threads(threads)
     loaded = options.load(args, sys.stderr)
-    _own.append(Transcriber(loaded, context, search_of(args, loaded.model)))
+    _own.append(Transcriber(loaded, context, search_of(args, loaded.model, loaded.tokenizer)))
 
 
 def _hear_there(path: Path, channel: int | str) -> Outcome:

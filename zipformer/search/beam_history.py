@@ -4,7 +4,7 @@ What a frame did to the rows goes into tensors (the row that each came from, and
 back through the frames of a step is gone once at its end. No Python loop over utterances or rows
 while frames go by.
 
-Letters: B batch, R rows, N tokens held of the longest row.
+Letters: B batch, R rows, K slots of one row or several, N tokens held of the longest row.
 """
 
 from __future__ import annotations
@@ -35,10 +35,14 @@ class BeamHistory(History):
         scores: (B, R) float64, log-probability of each row, taken tokens included; float32 would
             lose the differences between rows in long streams.
         apart: (B, R, R) int64, for how many frames two rows have differed.
+        nodes: (B, K) int64, where each slot stands in the phrases that are preferred.
+        earned: (B, K) float64, what it has earned by those that it has finished.
     """
 
     scores: Tensor
     apart: Tensor
+    nodes: Tensor
+    earned: Tensor
 
 
 class Column(NamedTuple):
@@ -58,7 +62,9 @@ class Column(NamedTuple):
 AnyBeam = TypeVar("AnyBeam", bound=BeamHistory)
 
 
-def empty_history(batch_size: int, num_rows: int, device: torch.device) -> dict[str, Tensor]:
+def empty_history(
+    batch_size: int, num_rows: int, num_slots: int, root: int, device: torch.device
+) -> dict[str, Tensor]:
     """The fields of a ``BeamHistory`` before the first frame: only the first row is not empty."""
     none = torch.zeros(batch_size, num_rows, 0, dtype=torch.int64, device=device)
     scores = torch.full((batch_size, num_rows), EMPTY, dtype=torch.float64, device=device)
@@ -70,6 +76,8 @@ def empty_history(batch_size: int, num_rows: int, device: torch.device) -> dict[
         "log_probs": none.float(),
         "scores": scores,
         "apart": none.new_zeros(batch_size, num_rows, num_rows),
+        "nodes": none.new_full((batch_size, num_slots), root),
+        "earned": scores.new_zeros(batch_size, num_slots),
     }
 
 

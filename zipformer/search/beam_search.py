@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from zipformer.biasing import Hotwords
 from zipformer.search.beam_history import (
     EMPTY,
     BeamHistory,
@@ -28,9 +29,10 @@ from zipformer.search.beam_history import (
     take_common,
     with_history,
 )
+from zipformer.search.biased_search import BiasedSearch
 from zipformer.search.heads import JoinerHead, PredictorHead
 from zipformer.search.history import NOTHING
-from zipformer.search.protocol import BeamSearcher, Hypothesis, NBestEntry
+from zipformer.search.protocol import Hypothesis, NBestEntry
 from zipformer.search.transducer_search import TransducerSearch
 
 
@@ -39,7 +41,8 @@ class BeamState(BeamHistory):
     """What streams carry from one step to the next: K hypotheses each, the first slot never empty.
 
     Args:
-        processed, emitted, frames, log_probs, scores, apart: As in ``BeamHistory``, a row a slot.
+        processed, emitted, frames, log_probs, scores, apart, nodes, earned: As in ``BeamHistory``,
+            a row a slot.
         context: (B, K, S) int64, the last tokens, which the predictor sees.
         predicted: (B, K, J), what the joiner makes of the predictor's output for them.
         counts: (B, K) int64, number of tokens, taken ones included.
@@ -55,7 +58,7 @@ class BeamState(BeamHistory):
 AnyBeamState = TypeVar("AnyBeamState", bound=BeamState)
 
 
-class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
+class ModifiedBeamSearch(TransducerSearch[BeamState], BiasedSearch[BeamState]):
     """Modified beam search, batched and step by step (a ``Searcher``).
 
     In the end the hypothesis with the greatest log-probability per token wins; the S tokens that
@@ -72,6 +75,7 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
         beam: K, hypotheses that are followed in each stream.
         horizon: Output frames (40 ms) for which a hypothesis may differ from the first before it is
             given up: what was emitted longer ago is final.
+        hotwords: Phrases that are preferred.
 
     Raises:
         ValueError: If the beam or the horizon is less than 1.
@@ -85,12 +89,14 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
         unk_id: int | None = None,
         beam: int = 4,
         horizon: int = 1000,
+        hotwords: Hotwords | None = None,
     ) -> None:
         if beam < 1 or horizon < 1:
             raise ValueError(f"beam {beam} and horizon {horizon} must be at least 1")
         super().__init__(predictor, joiner, blank_id, unk_id)
         self.beam = beam
         self.horizon = horizon
+        self._set_hotwords(hotwords, (blank_id, self.unk_id), joiner.device)
 
     @torch.no_grad()
     def initial_state(self, batch_size: int) -> BeamState:
@@ -98,7 +104,7 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
         context = self._first_context(batch_size)
         zeros = context.new_zeros(batch_size, self.beam)
         return BeamState(
-            **empty_history(batch_size, self.beam, context.device),
+            **empty_history(batch_size, self.beam, self.beam, self._root, context.device),
             context=context[:, None].repeat(1, self.beam, 1),
             predicted=self._predict(context)[:, None].repeat(1, self.beam, 1),
             counts=zeros,
@@ -118,7 +124,7 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
 
     def hypotheses(self, state: BeamState) -> list[Hypothesis]:
         """The best hypothesis of each stream so far, without what was taken."""
-        per_token = state.scores / (state.counts + self.predictor.context_size)
+        per_token = (state.scores + state.earned) / (state.counts + self.predictor.context_size)
         return hypotheses_in(state, per_token.argmax(dim=1))
 
     def n_best(self, state: BeamState) -> list[list[NBestEntry]]:
@@ -126,7 +132,7 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
         slots = [
             hypotheses_in(state, torch.full_like(state.processed, k)) for k in range(self.beam)
         ]
-        return NBestEntry.lists(state.scores, slots)
+        return NBestEntry.lists(state.scores + state.earned, slots)
 
     def take(self, state: BeamState) -> tuple[list[Hypothesis], BeamState]:
         """Takes out of the state what all hypotheses of a stream begin with, at the same frames.
@@ -145,7 +151,8 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
     ) -> tuple[BeamState, Column]:
         """One frame (B, J); what it emits is not in the state yet, but in the column."""
         logits = self.joiner(encoded[:, None], state.predicted, project=False)  # (B, K, V)
-        scores, parents, tokens, log_probs = _best(logits.float().log_softmax(-1), state.scores)
+        log_probs = logits.float().log_softmax(-1)
+        scores, parents, tokens, log_probs = _best(log_probs, state, self._worth_of_tokens(state))
         # A stream without a frame keeps its slots as they are.
         valid = valid[:, None]
         own = torch.arange(self.beam, device=encoded.device)
@@ -177,8 +184,11 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
         tokens = tokens.masked_fill(~speaks, NOTHING)
         hashes = state.hashes.gather(1, parents)
         context, predicted = self._look_back(state, parents, tokens)
+        nodes, earned = self._bias(state, parents, tokens)
         slots = replace(
             state,
+            nodes=nodes,
+            earned=earned,
             context=context,
             predicted=predicted,
             counts=state.counts.gather(1, parents) + speaks,
@@ -200,18 +210,24 @@ class ModifiedBeamSearch(TransducerSearch[BeamState], BeamSearcher[BeamState]):
         return context, predicted
 
 
-def _best(log_probs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The best K of (B, K, V) log-probabilities after hypotheses of (B, K) scores, best first.
+def _best(
+    log_probs: Tensor, state: BeamState, worth: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best K of (B, K, V) log-probabilities after the hypotheses of a state, best first.
+
+    What tokens are worth besides counts in the choice, not in the scores.
 
     Returns:
         Scores, the slots that they go on from, tokens, and the tokens' log-probabilities: (B, K).
     """
     beam, vocabulary = log_probs.shape[1:]
     width = min(beam, vocabulary)  # no slot can have more than K among the best K
-    log_probs, tokens = log_probs.topk(width)  # (B, K, width)
-    scores, index = (scores[:, :, None] + log_probs).flatten(1).topk(beam)
-    tokens, log_probs = tokens.flatten(1).gather(1, index), log_probs.flatten(1).gather(1, index)
-    return scores, index // width, tokens, log_probs
+    liked, tokens = (log_probs + worth).topk(width)  # (B, K, width)
+    before = (state.scores + state.earned)[:, :, None]
+    index = (before + liked).flatten(1).topk(beam).indices
+    parents, tokens = index // width, tokens.flatten(1).gather(1, index)
+    log_probs = log_probs.flatten(1).gather(1, parents * vocabulary + tokens)
+    return state.scores.gather(1, parents) + log_probs, parents, tokens, log_probs
 
 
 def equal_hypotheses(hashes: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,14 +13,14 @@ Letters: B batch, T encoder output frames (25 Hz), D channels, K slots, V vocabu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from zipformer.biasing import Hotwords
 from zipformer.search.beam_history import (
     EMPTY,
-    BeamHistory,
     Column,
     empty_history,
     extend_hash,
@@ -29,65 +29,14 @@ from zipformer.search.beam_history import (
     take_common,
     with_history,
 )
+from zipformer.search.biased_search import BiasedSearch
+from zipformer.search.ctc_prefixes import CtcBeamState, Grown, Kept, better_row, grow, keep, source
 from zipformer.search.ctc_search import CtcSearch
 from zipformer.search.history import NOTHING
-from zipformer.search.protocol import BeamSearcher, Hypothesis, NBestEntry
+from zipformer.search.protocol import Hypothesis, NBestEntry
 
 
-@dataclass
-class CtcBeamState(BeamHistory):
-    """What streams carry from one step to the next: K prefixes each, the first slot never empty.
-
-    Args:
-        processed, emitted, frames, log_probs, apart: As in ``BeamHistory``, 2 K rows.
-        scores: (B, 2 K) float64, log-probability of the best alignment of each row.
-        sums: (B, 2 K) float64, log-probability of all alignments of each row.
-        last: (B, K) int64, the last token of each prefix; the blank if it has none.
-        counts: (B, K) int64, number of tokens, taken ones included.
-        hashes: (B, K) int64, equal for equal tokens, taken ones included.
-    """
-
-    sums: Tensor
-    last: Tensor
-    counts: Tensor
-    hashes: Tensor
-
-    @property
-    def totals(self) -> Tensor:
-        """(B, K) float64, log-probability of each prefix; minus infinity in empty slots."""
-        return torch.logaddexp(*self.sums.chunk(2, dim=1))
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Prefixes that stay as they are in a frame; (B, K) each.
-
-    Rows are those that the best alignments come from, ``joined`` the token of an alignment that
-    came from a shorter prefix, or -1.
-    """
-
-    blank_sum: Tensor
-    blank_best: Tensor
-    blank_row: Tensor
-    token_sum: Tensor
-    token_best: Tensor
-    token_row: Tensor
-    joined: Tensor
-
-
-@dataclass(frozen=True)
-class _Grown:
-    """Prefixes with a token more, (B, K, V) each but ``row``.
-
-    ``row`` (B, K) is where the best alignment comes from if the token is another than the last.
-    """
-
-    sums: Tensor
-    best: Tensor
-    row: Tensor
-
-
-class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
+class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BiasedSearch[CtcBeamState]):
     """Prefix beam search, batched and step by step (a ``Searcher``).
 
     With a beam that holds every prefix the result is exact: the transcript whose alignments have
@@ -100,6 +49,7 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
         beam: K, prefixes that are followed in each stream.
         horizon: Output frames (40 ms) for which an alignment may differ from the best before it is
             given up: what was emitted longer ago is final.
+        hotwords: Phrases that are preferred.
 
     Raises:
         ValueError: If the beam or the horizon is less than 1.
@@ -112,16 +62,20 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
         unk_id: int | None = None,
         beam: int = 4,
         horizon: int = 1000,
+        hotwords: Hotwords | None = None,
     ) -> None:
         if beam < 1 or horizon < 1:
             raise ValueError(f"beam {beam} and horizon {horizon} must be at least 1")
         super().__init__(output, blank_id, unk_id)
         self.beam = beam
         self.horizon = horizon
+        silent = dict.fromkeys((self.blank_id, self.unk_id))
+        self._set_hotwords(hotwords, tuple(silent), self._device())
 
     def initial_state(self, batch_size: int) -> CtcBeamState:
         """The state before the first frame: the empty prefix in the first slot."""
-        history = empty_history(batch_size, 2 * self.beam, self._device())
+        rows, device = 2 * self.beam, self._device()
+        history = empty_history(batch_size, rows, self.beam, self._root, device)
         zeros = history["processed"].new_zeros(batch_size, self.beam)
         return CtcBeamState(
             **history,
@@ -148,9 +102,9 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
 
     def n_best(self, state: CtcBeamState) -> list[list[NBestEntry]]:
         """The prefixes of each stream."""
-        rows = _better_row(state.scores)
+        rows = better_row(state.scores)
         slots = [hypotheses_in(state, rows[:, k]) for k in range(self.beam)]
-        return NBestEntry.lists(state.totals, slots)
+        return NBestEntry.lists(state.totals + state.earned, slots)
 
     def take(self, state: CtcBeamState) -> tuple[list[Hypothesis], CtcBeamState]:
         """Takes out of the state what all alignments of a stream begin with, at the same frames."""
@@ -158,42 +112,38 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
 
     def _best_row(self, state: CtcBeamState) -> Tensor:
         """(B,) the best alignment of the most probable prefix."""
-        slot = state.totals.argmax(dim=1, keepdim=True)
-        return _better_row(state.scores).gather(1, slot).squeeze(1)
+        slot = (state.totals + state.earned).argmax(dim=1, keepdim=True)
+        return better_row(state.scores).gather(1, slot).squeeze(1)
 
     def _advance(
         self, log_probs: Tensor, valid: Tensor, state: CtcBeamState
     ) -> tuple[CtcBeamState, Column]:
         """One frame (B, V); what it emits is not in the state yet, but in the column."""
-        grown = self._grow(log_probs, state)
-        kept = self._keep(log_probs, state, grown)
-        sums, tokens = grown.sums.topk(min(self.beam, log_probs.shape[1]))  # (B, K, width)
-        width = tokens.shape[2]
-        totals = torch.logaddexp(kept.blank_sum, kept.token_sum)
-        candidates = torch.cat([totals, sums.flatten(1)], dim=1)
-        _, index = candidates.topk(self.beam)  # the most probable first
-        stays = index < self.beam
-        branch = (index - self.beam).clamp(min=0)
-        slot = torch.where(stays, index, branch // width)
-        token = tokens.flatten(1).gather(1, branch)
+        grown = grow(log_probs, state, self._silent)
+        kept = keep(log_probs, state, grown, self._silent)
+        slot, token, stays = self._choose(state, kept, grown)
 
         def choose(old: Tensor, new: Tensor | float) -> Tensor:
             """(B, K) of prefixes that stay, or of those that have grown."""
             return torch.where(stays, old.gather(1, slot), new)
 
         last = state.last.gather(1, slot)
-        best = grown.best.flatten(1).gather(1, slot * log_probs.shape[1] + token)
-        before = _source(last == token, slot, grown.row.gather(1, slot))
+        arc = slot * log_probs.shape[1] + token
+        best, sums = (x.flatten(1).gather(1, arc) for x in (grown.best, grown.sums))
+        before = source(last == token, slot, grown.row.gather(1, slot))
         blank_sum, blank_best = choose(kept.blank_sum, EMPTY), choose(kept.blank_best, EMPTY)
-        token_sum = choose(kept.token_sum, sums.flatten(1).gather(1, branch))
+        token_sum = choose(kept.token_sum, sums)
         token_best, emitted = choose(kept.token_best, best), choose(kept.joined, token)
         column = Column(
             parents=torch.cat([choose(kept.blank_row, slot), choose(kept.token_row, before)], 1),
             tokens=torch.cat([torch.full_like(emitted, NOTHING), emitted], dim=1),
             log_probs=log_probs.float().gather(1, emitted.clamp(min=0)).repeat(1, 2),
         )
+        nodes, earned = self._bias(state, slot, token.masked_fill(stays, NOTHING))
         after = replace(
             state,
+            nodes=nodes,
+            earned=earned,
             sums=torch.cat([blank_sum, token_sum], dim=1),
             scores=torch.cat([blank_best, token_best], dim=1),
             last=torch.where(stays, last, token),
@@ -201,6 +151,26 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
             hashes=choose(state.hashes, extend_hash(state.hashes.gather(1, slot), token)),
         )
         return self._settle(state, after, column, valid)
+
+    def _choose(
+        self, state: CtcBeamState, kept: Kept, grown: Grown
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The prefixes of the next frame, (B, K) each, the best first.
+
+        Returns:
+            The slots that they go on from, their tokens, and which stay as they are without one.
+        """
+        before = state.earned[:, :, None]
+        liked, tokens = (grown.sums + self._worth_of_tokens(state)).topk(
+            min(self.beam, grown.sums.shape[2])
+        )  # (B, K, width)
+        totals = torch.logaddexp(kept.blank_sum, kept.token_sum) + state.earned
+        candidates = torch.cat([totals + self._promise(state), (before + liked).flatten(1)], dim=1)
+        index = candidates.topk(self.beam).indices
+        stays = index < self.beam
+        branch = (index - self.beam).clamp(min=0)
+        slot = torch.where(stays, index, branch // tokens.shape[2])
+        return slot, tokens.flatten(1).gather(1, branch), stays
 
     def _settle(
         self, before: CtcBeamState, after: CtcBeamState, column: Column, valid: Tensor
@@ -210,7 +180,7 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
         own = torch.arange(2 * self.beam, device=valid.device)
         parents = torch.where(valid, column.parents, own)
         column = Column(parents, column.tokens.masked_fill(~valid, NOTHING), column.log_probs)
-        changed = ("sums", "scores", "last", "counts", "hashes")
+        changed = ("sums", "scores", "last", "counts", "hashes", "nodes", "earned")
         values = {n: torch.where(valid, getattr(after, n), getattr(before, n)) for n in changed}
         after = replace(after, **values)
         apart = still_apart(before.apart + valid[:, :, None], parents)
@@ -222,73 +192,3 @@ class CtcPrefixBeamSearch(CtcSearch[CtcBeamState], BeamSearcher[CtcBeamState]):
             sums=after.sums.masked_fill(far, EMPTY),
             scores=after.scores.masked_fill(far, EMPTY),
         ), column
-
-    def _grow(self, log_probs: Tensor, state: CtcBeamState) -> _Grown:
-        """Every prefix with every token more; a repeated token goes on from a blank alone."""
-        last = state.last[:, :, None]
-        repeated = log_probs.gather(1, state.last)  # (B, K)
-
-        def grow(blank: Tensor, either: Tensor) -> Tensor:
-            longer = either[:, :, None] + log_probs[:, None]  # (B, K, V)
-            longer = longer.scatter(2, last, (blank + repeated)[:, :, None])
-            longer[:, :, [self.blank_id, self.unk_id]] = EMPTY
-            return longer
-
-        blank_sum, token_sum = state.sums.chunk(2, dim=1)
-        blank_best, token_best = state.scores.chunk(2, dim=1)
-        return _Grown(
-            sums=grow(blank_sum, torch.logaddexp(blank_sum, token_sum)),
-            best=grow(blank_best, torch.maximum(blank_best, token_best)),
-            row=_better_row(state.scores),
-        )
-
-    def _keep(self, log_probs: Tensor, state: CtcBeamState, grown: _Grown) -> _Kept:
-        """Every prefix as it is, joined by what grows to it from a shorter one in the beam.
-
-        Those arcs are taken out of ``grown``.
-        """
-        silence = log_probs[:, self.blank_id, None]
-        if self.unk_id != self.blank_id:
-            silence = torch.logaddexp(silence, log_probs[:, self.unk_id, None])
-        repeated = log_probs.gather(1, state.last)
-        totals, (_, token_sum) = state.totals, state.sums.chunk(2, dim=1)
-        blank_best, token_best = state.scores.chunk(2, dim=1)
-
-        # (B, K, K): whether the prefix of the column is that of the row and its own last token
-        longer = extend_hash(state.hashes[:, :, None], state.last[:, None])
-        there = totals > EMPTY
-        grows = (longer == state.hashes[:, None]) & there[:, :, None] & there[:, None]
-        grows &= state.counts[:, :, None] + 1 == state.counts[:, None]
-        at_last = state.last[:, None].expand_as(grows)
-        joined_sum = grown.sums.gather(2, at_last).masked_fill(~grows, EMPTY).amax(dim=1)
-        joined_best = grown.best.gather(2, at_last).masked_fill(~grows, EMPTY).amax(dim=1)
-        shorter = grows.byte().argmax(dim=1)  # (B, K), there is one at most
-        stream, row, column = grows.nonzero(as_tuple=True)
-        grown.sums[stream, row, state.last[stream, column]] = EMPTY
-
-        stayed = token_best + repeated
-        comes = joined_best > stayed
-        repeats = state.last.gather(1, shorter) == state.last
-        source = _source(repeats, shorter, grown.row.gather(1, shorter))
-        slots = torch.arange(self.beam, device=comes.device).expand_as(shorter)
-        return _Kept(
-            blank_sum=totals + silence,
-            blank_best=torch.maximum(blank_best, token_best) + silence,
-            blank_row=grown.row,
-            token_sum=torch.logaddexp(token_sum + repeated, joined_sum),
-            token_best=torch.maximum(stayed, joined_best),
-            token_row=torch.where(comes, source, slots + self.beam),
-            joined=state.last.masked_fill(~comes, NOTHING),
-        )
-
-
-def _source(repeats: Tensor, slot: Tensor, better: Tensor) -> Tensor:
-    """The rows that new tokens go on from: that of the blank if the token repeats the last."""
-    return torch.where(repeats, slot, better)
-
-
-def _better_row(scores: Tensor) -> Tensor:
-    """(B, 2 K) -> (B, K), the better of the two alignments of each slot."""
-    blank, token = scores.chunk(2, dim=1)
-    slots = torch.arange(blank.shape[1], device=scores.device)
-    return torch.where(token > blank, slots + len(slots), slots)

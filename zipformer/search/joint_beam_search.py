@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from zipformer.biasing import Hotwords
 from zipformer.search.beam_history import EMPTY, Column, with_history
 from zipformer.search.beam_search import BeamState, ModifiedBeamSearch, equal_hypotheses
 from zipformer.search.heads import JoinerHead, PredictorHead
@@ -29,8 +30,8 @@ class JointState(BeamState):
     """What streams carry from one step to the next: K hypotheses each, the first slot never empty.
 
     Args:
-        processed, emitted, frames, log_probs, apart, context, predicted, counts, hashes: As in
-            ``BeamState``.
+        processed, emitted, frames, log_probs, apart, nodes, earned, context, predicted, counts,
+            hashes: As in ``BeamState``.
         scores: (B, K) float64, what both heads together make of each.
         heard: (B, K, 3) float64, log-probability of the transducer's alignments, of the CTC head's
             that end in a blank, and of the CTC head's that end in the last token.
@@ -43,7 +44,8 @@ class JointBeamSearch(ModifiedBeamSearch):
     """Beam search by two heads, batched and step by step (a ``Searcher``).
 
     Args:
-        predictor, joiner, blank_id, unk_id, beam, horizon: As of ``ModifiedBeamSearch``.
+        predictor, joiner, blank_id, unk_id, beam, horizon, hotwords: As of
+            ``ModifiedBeamSearch``.
         output: The CTC head, (B, T, D) -> (B, T, V) log-probabilities.
         weight: Of the CTC head, from 0 to 1.
 
@@ -61,10 +63,11 @@ class JointBeamSearch(ModifiedBeamSearch):
         beam: int = 4,
         weight: float = 0.3,
         horizon: int = 1000,
+        hotwords: Hotwords | None = None,
     ) -> None:
         if not 0 <= weight <= 1:
             raise ValueError(f"the CTC head's weight {weight} must be between 0 and 1")
-        super().__init__(predictor, joiner, blank_id, unk_id, beam, horizon)
+        super().__init__(predictor, joiner, blank_id, unk_id, beam, horizon, hotwords)
         self.output = output
         self.weight = weight
 
@@ -95,7 +98,8 @@ class JointBeamSearch(ModifiedBeamSearch):
         logits = self.joiner(encoded[:, None], state.predicted, project=False)  # (B, K, V)
         log_probs = self._silence_joined(logits.float().log_softmax(-1).double())
         grown = torch.stack([state.heard[:, :, :1] + log_probs, *_grow_ctc(ctc, state, self)], 3)
-        scores, index = self._worth(grown).flatten(1).topk(self.beam)
+        liked = self._worth(grown) + state.earned[:, :, None] + self._worth_of_tokens(state)
+        index = liked.flatten(1).topk(self.beam).indices
         valid, size = valid[:, None], log_probs.shape[2]
         own = torch.arange(self.beam, device=encoded.device).expand_as(index)
         parents = torch.where(valid, index // size, own)

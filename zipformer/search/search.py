@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from zipformer.biasing import Hotwords
 from zipformer.search.attention_rescoring import AttentionRescoring
 from zipformer.search.beam_search import ModifiedBeamSearch
 from zipformer.search.ctc_prefix_search import CtcPrefixBeamSearch
@@ -25,6 +26,7 @@ Kind = Literal[
 ]
 FirstPass = Literal["transducer", "ctc"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+WITHOUT_BEAM: tuple[Kind, ...] = ("greedy", "ctc_greedy")
 FIRST_PASSES: dict[FirstPass, Kind] = {  # of rescoring: the search over the hypotheses' head
     "transducer": "modified_beam_search",
     "ctc": "ctc_prefix_beam_search",
@@ -50,6 +52,7 @@ class Search:
         weight: Of the attention decoder in rescoring, from 0 to 1.
         first_pass: Whose hypotheses are rescored; None for those of the transducer if there is one.
         ctc_weight: Of the CTC head in modified beam search, from 0 (it has no say) to 1.
+        hotwords: Phrases that a beam search prefers.
 
     Example:
         >>> str(Search("greedy")), str(Search("modified_beam_search", beam=8))
@@ -65,23 +68,31 @@ class Search:
     weight: float = 0.5
     first_pass: FirstPass | None = None
     ctc_weight: float = 0.0
+    hotwords: Hotwords | None = None
 
     def __str__(self) -> str:
-        if self.kind in ("greedy", "ctc_greedy"):
+        if self.kind in WITHOUT_BEAM:
             return self.kind
+        hotwords = f"-hotwords-{self.hotwords.name}" if self.hotwords else ""
         if self.kind == "attention_rescoring":
             first = f"-{self.first_pass}" if self.first_pass else ""
-            return f"{self.kind}{first}-beam{self.beam}-weight{self.weight:g}"
+            return f"{self.kind}{first}-beam{self.beam}-weight{self.weight:g}{hotwords}"
         ctc = f"-ctc{self.ctc_weight:g}" if self.ctc_weight else ""
-        return f"{self.kind}-beam{self.beam}{ctc}"
+        return f"{self.kind}-beam{self.beam}{ctc}{hotwords}"
 
     def check(self, heads: SearchHeads) -> None:
         """Sees to it that a model has the heads that this search needs.
 
         Raises:
             ValueError: Naming the heads that the model has and the searches that they allow; or if
-                the CTC head is to have a say in a search where it cannot.
+                the CTC head is to have a say, or phrases are preferred, in a search that cannot.
         """
+        if self.hotwords and self.kind in WITHOUT_BEAM:
+            raise ValueError(
+                f"phrases need a search that follows several hypotheses, not {self}: what one of "
+                "them has begun can only be taken back where there are others. Choose --method "
+                + (" or ".join(k for k in KINDS if k not in WITHOUT_BEAM))
+            )
         there, needed = set(heads_of(heads)), _NEEDED[self.kind]
         if self.kind == "attention_rescoring" and self.first_pass:
             needed = [{"attention_decoder", self.first_pass}]
@@ -140,21 +151,25 @@ def make_searcher(
             unk_id,
             search.beam,
             search.ctc_weight,
+            hotwords=search.hotwords,
         )
     if search.kind == "attention_rescoring":
         assert heads.attention_decoder is not None
         first = search.first_pass or ("ctc" if heads.joiner is None else "transducer")
-        hypotheses = _beam_searcher(heads, FIRST_PASSES[first], search.beam, unk_id)
+        hypotheses = _beam_searcher(heads, FIRST_PASSES[first], search, unk_id)
         return AttentionRescoring(hypotheses, heads.attention_decoder, search.weight)
-    return _beam_searcher(heads, search.kind, search.beam, unk_id)
+    return _beam_searcher(heads, search.kind, search, unk_id)
 
 
 def _beam_searcher(
-    heads: SearchHeads, kind: Kind, beam: int, unk_id: int | None
+    heads: SearchHeads, kind: Kind, search: Search, unk_id: int | None
 ) -> BeamSearcher[Any]:
+    beam, hotwords = search.beam, search.hotwords
     if kind == "ctc_prefix_beam_search":
         assert heads.ctc_output is not None
-        return CtcPrefixBeamSearch(heads.ctc_output, unk_id=unk_id, beam=beam)
+        return CtcPrefixBeamSearch(heads.ctc_output, 0, unk_id, beam, hotwords=hotwords)
     assert heads.predictor is not None and heads.joiner is not None
     blank_id = heads.predictor.blank_id
-    return ModifiedBeamSearch(heads.predictor, heads.joiner, blank_id, unk_id, beam=beam)
+    return ModifiedBeamSearch(
+        heads.predictor, heads.joiner, blank_id, unk_id, beam, hotwords=hotwords
+    )
