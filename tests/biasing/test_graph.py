@@ -92,6 +92,8 @@ def test_many_nodes_and_tokens_at_once_are_as_one_by_one() -> None:
         for token in range(V):
             alone = graph.follow(torch.tensor(node), torch.tensor(token))
             assert int(together[node, token]) == int(alone)
+    assert torch.equal(graph.rows(nodes[:, 0]), together)
+    assert torch.equal(graph.rows(torch.tensor([5, 0, 5])), together[[5, 0, 5]])
 
 
 def test_a_phrase_of_thousands_of_tokens_is_one_more_phrase() -> None:

@@ -88,17 +88,19 @@ class Biasing:
 
     def _make_rows(self, nodes: Tensor, missing: Tensor) -> None:
         new = nodes[missing].unique()
-        if self._used + len(new) > len(self._worth):
-            most = MOST_BYTES // (8 * self.vocabulary)
-            new = nodes.unique()  # all that are needed now: the others are made again
-            self._forget(max(len(new), min(2 * len(self._worth), most)))
+        most = max(MOST_BYTES // (8 * self.vocabulary), len(self._worth))
+        if self._used + len(new) > most:
+            self._forget(len(self._worth))
+            new = nodes.unique()  # all that are needed now; the others are made again in time
+        while self._used + len(new) > len(self._worth):
+            self._next = torch.cat([self._next, torch.zeros_like(self._next)])
+            self._worth = torch.cat([self._worth, torch.zeros_like(self._worth)])
         rows = slice(self._used, self._used + len(new))
-        tokens = torch.arange(self.vocabulary, device=new.device)
-        after = self._graph.follow(new[:, None], tokens)  # (M, V)
-        worth = self._graph.promise[after] + self._graph.reward[after]
+        after = self._graph.rows(new)
+        worth = self._value[after]
         after[:, self._silent] = new[:, None]
-        worth[:, self._silent] = self._graph.promise[new][:, None]
-        self._next[rows], self._worth[rows] = after.int(), worth.float()
+        worth[:, self._silent] = self._graph.promise[new][:, None].float()
+        self._next[rows], self._worth[rows] = after.int(), worth
         self._row_of[new] = torch.arange(rows.start, rows.stop, device=new.device)
         self._used = rows.stop
 
@@ -106,6 +108,7 @@ class Biasing:
         """No row is known; there is room for so many."""
         device = self._silent.device
         with torch.inference_mode(False):
+            self._value = (self._graph.promise + self._graph.reward).float()  # of arriving
             self._row_of = torch.full((self._graph.num_nodes,), -1, device=device)
             self._next = torch.zeros(num_rows, self.vocabulary, dtype=torch.int32, device=device)
             self._worth = torch.zeros(num_rows, self.vocabulary, device=device)

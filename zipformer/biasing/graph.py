@@ -14,7 +14,7 @@ that overlap, count each for itself.
 Nodes are numbered level by level, so that arcs, written as ``node * vocabulary + token``, come
 sorted and an arc is found by bisection. A hundred thousand phrases take about a second to build.
 
-Letters: P phrases, N nodes, A arcs.
+Letters: P phrases, N nodes, A arcs, V vocabulary, M nodes of interest.
 """
 
 from __future__ import annotations
@@ -98,6 +98,27 @@ class PhraseGraph:
             undecided = ~there & (shorter != at)
             rest, at = rest[undecided], shorter[undecided]
         return found.view(nodes.shape)
+
+    def rows(self, nodes: Tensor) -> Tensor:
+        """(M,) nodes -> (M, V) int64, the nodes that all tokens lead to."""
+        shorter = [nodes]
+        while bool((self.fallback[shorter[-1]] != shorter[-1]).any()):
+            shorter.append(self.fallback[shorter[-1]])
+        found = shorter[-1][:, None].repeat(1, self.vocabulary)  # a root, where it has no arc
+        at = torch.full_like(nodes, -1)
+        for longer in reversed(shorter):
+            (changed,) = (longer != at).nonzero(as_tuple=True)
+            at = longer
+            begin = at[changed] * self.vocabulary
+            first, end = (
+                torch.searchsorted(self.arcs, x) for x in (begin, begin + self.vocabulary)
+            )
+            counts = end - first
+            row = changed.repeat_interleave(counts)
+            skipped = (counts.cumsum(0) - counts - first).repeat_interleave(counts)
+            arc = torch.arange(len(row), device=at.device) - skipped
+            found[row, self.arcs[arc] % self.vocabulary] = self.targets[arc]
+        return found
 
 
 def _grown(tokens: Tensor, lengths: Tensor, scores: Tensor, vocabulary: int) -> PhraseGraph:
