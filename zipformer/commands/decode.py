@@ -96,6 +96,8 @@ def run(args: Namespace) -> None:
                 entries.append(Entry(run.name, result, path))
                 rate = f"{result.rate_name} {result.errors}"
                 print(f"  [{name}, {mode}] {rate}, RTF {result.rtf:.4f}", flush=True)
+                if result.hotwords is not None:
+                    print(f"  [{name}, {mode}] {result.hotwords}", flush=True)
     folder = args.out or run / "decode"
     print(f"\n{to_markdown(make_table(entries))}")
     if args.by:

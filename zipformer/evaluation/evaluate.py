@@ -20,6 +20,7 @@ from zipformer.context import Context
 from zipformer.data.loader import Batch, eval_batches
 from zipformer.data.manifests import check_manifest, count_cuts, read_cuts, text_of
 from zipformer.evaluation.live import decode_live
+from zipformer.evaluation.phrases import phrase_errors
 from zipformer.evaluation.results import LIVE, Mode, Result, is_streamable, write_result
 from zipformer.evaluation.scoring import Utterance, references_fingerprint, total_errors
 from zipformer.files import check_writable
@@ -187,6 +188,10 @@ def summarize(
             "so there is no error rate; does the manifest have texts in its supervisions?"
         )
     unit = unit_of(loaded.config.scoring, (u.reference for u in decoded.utterances))
+    phrases = None
+    if search.hotwords is not None:
+        scorer = Scorer(loaded.config.scoring, loaded.tokenizer)
+        phrases = phrase_errors(search.hotwords, decoded.utterances, scorer)
     trained = known_provenance(loaded.provenance, loaded.config.data)
     return Result(
         set=set_name,
@@ -220,6 +225,7 @@ def summarize(
         unit=unit,
         cer=round(errors.wer, 4) if unit == "char" else None,
         merge_compounds=loaded.config.scoring.merge_compounds,
+        hotwords=phrases,
     )
 
 

@@ -23,6 +23,7 @@ from typing import Literal
 
 from zipformer.context import Context
 from zipformer.evaluation.error_report import error_report
+from zipformer.evaluation.phrases import PhraseErrors, read_phrase_errors
 from zipformer.evaluation.scoring import Utterance, WordErrors
 from zipformer.files import write_text
 from zipformer.tokens.scoring import RATES
@@ -33,7 +34,7 @@ FIGURES = "wer.json"
 RECOGNIZED = "recogs.txt"
 ERRORS = "errs.txt"
 # Figures that a file has only where they are not as they were before anything else could be.
-NEW = {"unit": "word", "cer": None, "merge_compounds": False}
+NEW = {"unit": "word", "cer": None, "merge_compounds": False, "hotwords": None}
 
 Mode = Literal["windowed", "masked", "stream", "padded"]
 LIVE: tuple[Mode, ...] = ("stream", "padded")  # live streams hear the audio
@@ -78,6 +79,7 @@ class Result:
             characters beside words.
         cer: The same as ``wer`` where characters were counted; else None.
         merge_compounds: Whether words in one and in two were the same (``scoring``).
+        hotwords: What became of the phrases that the search preferred; else None.
     """
 
     set: str
@@ -111,6 +113,7 @@ class Result:
     unit: str = "word"
     cer: float | None = None
     merge_compounds: bool = False
+    hotwords: PhraseErrors | None = None
 
     @property
     def folder(self) -> str:
@@ -208,6 +211,7 @@ def read_result(path: Path) -> Result:
             f"{context.latency_ms}"
         )
     known = {f.name for f in fields(Result)}
+    content[PHRASES] = read_phrase_errors(content.get(PHRASES))
     return Result(**{k: v for k, v in content.items() if k in known} | {"wer": number})
 
 
