@@ -19,7 +19,11 @@ from zipformer.commands import options
 from zipformer.commands.contexts import choose_contexts
 from zipformer.commands.fast_steps import fast_recognizer
 from zipformer.commands.parser import VerbParser, read_arguments
-from zipformer.commands.search_options import add_search_options, search_of
+from zipformer.commands.search_options import (
+    add_hotwords_options,
+    add_search_options,
+    search_of,
+)
 from zipformer.streaming import Recognizer, StreamResult
 from zipformer.streaming.microphone import microphone
 
@@ -36,6 +40,7 @@ def add_arguments(parser: VerbParser) -> None:
     options.add_model_options(parser)
     options.add_context_options(parser)
     add_search_options(parser)
+    add_hotwords_options(parser)
     parser.add_argument("--mic", help="name or number, of those that 'python -m sounddevice' lists")
 
 

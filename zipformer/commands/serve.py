@@ -27,7 +27,11 @@ from zipformer.commands.eight_bits import word_error_line
 from zipformer.commands.errors import one_line_errors, show_warnings
 from zipformer.commands.fast_steps import fast_recognizer
 from zipformer.commands.parser import VerbParser, read_arguments
-from zipformer.commands.search_options import add_search_options, search_of
+from zipformer.commands.search_options import (
+    add_hotwords_options,
+    add_search_options,
+    search_of,
+)
 from zipformer.context import Context, parse_contexts
 from zipformer.serving.board import Board
 from zipformer.serving.dealt_socket import DealtSocket, Seat
@@ -59,6 +63,7 @@ def add_arguments(parser: VerbParser) -> None:
     )
     options.add_context_options(parser)
     add_search_options(parser)
+    add_hotwords_options(parser)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: whoever can reach it")
     parser.add_argument("--port", type=int, default=6006, help="0 takes a free one")
     parser.add_argument("--max-connections", type=int, default=limits.max_connections)

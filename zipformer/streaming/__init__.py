@@ -2,8 +2,9 @@
 
 from zipformer.streaming.endpoint import Endpoint
 from zipformer.streaming.feature_stream import FeatureStream
+from zipformer.streaming.live_stream import LiveStream
 from zipformer.streaming.packed_step import trace
-from zipformer.streaming.recognizer import LiveStream, Recognizer
+from zipformer.streaming.recognizer import Recognizer
 from zipformer.streaming.stream import Stream, StreamResult
 from zipformer.streaming.whole import WholeRecognizer
 

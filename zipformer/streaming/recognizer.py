@@ -25,13 +25,16 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from zipformer.biasing import Hotwords
 from zipformer.checkpoint.loading import LoadedModel, load_model
 from zipformer.context import FRAMES_PER_OUTPUT, FRONTEND_LOOKAHEAD, Context
 from zipformer.model import SpeechModel
 from zipformer.nn.state import EncoderState
 from zipformer.search import Search, greedy_of, make_searcher
+from zipformer.search.biased_search import BiasedSearch
 from zipformer.search.protocol import SearchState
 from zipformer.streaming.feature_stream import take_together
+from zipformer.streaming.live_stream import LiveStream
 from zipformer.streaming.packed_step import Encode, PackedStep, Prepare
 from zipformer.streaming.samples import Samples, checked_samples
 from zipformer.streaming.stream import Stream, StreamResult
@@ -148,6 +151,27 @@ class Recognizer:
     def open(self) -> LiveStream:
         """A stream that has heard nothing yet."""
         return LiveStream(self)
+
+    def prefer(self, stream: Stream, hotwords: Hotwords | None) -> None:
+        """Lets a stream prefer other phrases, from its next step on: those of others stay.
+
+        Args:
+            stream: Of this recognizer, new or in the middle of its audio.
+            hotwords: None for no phrases at all.
+
+        Raises:
+            ValueError: If the search follows one hypothesis alone, or rescores; or if the phrases
+                are tokens of another vocabulary.
+        """
+        searcher = self.searcher
+        if not isinstance(searcher, BiasedSearch):
+            raise ValueError(
+                f"{self.search} cannot prefer phrases stream by stream: choose "
+                "modified_beam_search or ctc_prefix_beam_search"
+            )
+        stream.first_state = searcher.prefer(searcher.initial_state(1), [hotwords])
+        if stream.search_state is not None:
+            stream.search_state = searcher.prefer(stream.search_state, [hotwords])
 
     def accept(self, stream: Stream, samples: Samples, sample_rate: int | None = None) -> None:
         """Takes audio in without recognising yet, for ``step`` over many streams.
@@ -269,32 +293,8 @@ class Recognizer:
         return torch.stack(packed), self._on_device(processed)
 
     def _search_state(self, stream: Stream) -> SearchState:
-        state = stream.search_state
+        state = stream.first_state if stream.search_state is None else stream.search_state
         return self.searcher.initial_state(1) if state is None else state
 
     def _on_device(self, x: Tensor) -> Tensor:
         return x.to(self._device, non_blocking=True)
-
-
-class LiveStream(Stream):
-    """A stream with its recognizer at hand, for those who have one stream at a time.
-
-    Args:
-        recognizer: Acts on the stream.
-    """
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__(recognizer.tokens, recognizer.sample_rate, recognizer.num_features)
-        self._recognizer = recognizer
-
-    def push(self, samples: Samples, sample_rate: int | None = None) -> None:
-        """Hears more audio, recognises what is complete, and what may follow.
-
-        Arguments and errors as in ``Recognizer.accept``.
-        """
-        self._recognizer.accept(self, samples, sample_rate)
-        self._recognizer.look_ahead(self._recognizer.advance([self]))
-
-    def close(self) -> StreamResult:
-        """Ends the input: the rest is recognised, with the right context that there is."""
-        return self._recognizer.close([self])[0]

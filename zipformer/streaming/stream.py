@@ -65,6 +65,7 @@ class Stream:
         self.processed = 0  # frames at 50 Hz
         self.encoder_state: Tensor | None = None  # (S,), packed; None before the first step
         self.search_state: SearchState | None = None
+        self.first_state: SearchState | None = None  # of a segment, if not the search's own
         self.right = torch.zeros(0, 0)  # (R / 4, D), encodings after the last step's chunk
         self.final = Hypothesis()
         self.text = self.provisional = ""
@@ -135,6 +136,6 @@ class Stream:
     def finish(self) -> None:
         """Nothing follows: the result stays, everything else is given up."""
         self.closed = True
-        self.encoder_state = self.search_state = None
+        self.encoder_state = self.search_state = self.first_state = None
         self.frames, self.right = self.frames[:0], self.right[:0]
         self.provisional = ""
