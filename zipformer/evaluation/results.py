@@ -211,7 +211,7 @@ def read_result(path: Path) -> Result:
             f"{context.latency_ms}"
         )
     known = {f.name for f in fields(Result)}
-    content[PHRASES] = read_phrase_errors(content.get(PHRASES))
+    content["hotwords"] = read_phrase_errors(content.get("hotwords"))
     return Result(**{k: v for k, v in content.items() if k in known} | {"wer": number})
 
 
