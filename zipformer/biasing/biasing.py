@@ -33,6 +33,10 @@ class Biasing:
         device: Of the search.
     """
 
+    _next: Tensor  # (M, V) int32, the node after each token
+    _worth: Tensor  # (M, V)
+    _used: int  # rows that are made
+
     def __init__(self, vocabulary: int, silent: Sequence[int], device: torch.device) -> None:
         self.vocabulary = vocabulary
         self._silent = torch.tensor(sorted(set(silent)), device=device)
