@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
-from lhotse import Recording
+from lhotse import Recording, SupervisionSegment
 
 from local.lib.feature_chunks import key_of
 from zipformer.data.sound_files import BLOCK
@@ -40,6 +40,13 @@ class Channels:
     def heard(self, recording: Recording) -> int:
         """The channel of a recording that was not left out."""
         return self.one if self.one is not None and recording.num_channels > 1 else 0
+
+    def hears(self, segment: SupervisionSegment, recording: Recording) -> bool:
+        """Whether what a segment says is on what is heard of its recording."""
+        if self.one is None or recording.num_channels == 1:
+            return True
+        said_on = segment.channel
+        return self.one in (said_on if isinstance(said_on, list) else [said_on])
 
     def mix(self, name: str, path: Path) -> Path:
         """Writes the average of a file's channels.

@@ -19,7 +19,7 @@ from soundfile import SoundFileError
 from local.lib.audio_files import NO_CHOICE, Utterance, decode_all
 from local.lib.channels import Channels
 from local.lib.segments import within_recordings
-from local.lib.set_manifests import NOT_FOR_USE, write_set
+from local.lib.set_manifests import NOT_FOR_USE, OTHER_CHANNEL, write_set
 from local.lib.skipped import Skipped
 from zipformer.files import write_text
 
@@ -111,8 +111,12 @@ def usable_cuts(
         elif not text:
             reason = NOT_FOR_USE if text is None else "transcript without words"
             skipped.append(Skipped(segment.id, segment.recording_id, reason))
+        elif not channels.hears(segment, by_id[segment.recording_id]):
+            detail = f"{segment.channel}, not {channels.one}"
+            skipped.append(Skipped(segment.id, segment.recording_id, OTHER_CHANNEL, detail))
         else:
-            segments.append(fastcopy(segment, text=text))
+            on = segment.channel if channels.mean_in is None else 0  # where the mean is written
+            segments.append(fastcopy(segment, text=text, channel=on))
     good, outside = within_recordings(segments, by_id)
     cuts = [_cut_of(segment, by_id[segment.recording_id], channels) for segment in good]
     return cuts, skipped + outside

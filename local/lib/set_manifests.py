@@ -12,7 +12,9 @@ from local.lib.manifest_lines import write_items
 from local.lib.scripts_of_text import report
 from local.lib.skipped import Skipped, check_share, skipped_beside, summary, write_skipped
 
-NOT_FOR_USE = "not to be used, as the corpus says"  # no fault of the data: not counted as such
+# No faults of the data, and not counted as such.
+NOT_FOR_USE = "not to be used, as the corpus says"
+OTHER_CHANNEL = "said on another channel"  # than the one that is heard
 
 
 def manifest(out_dir: Path, prefix: str, kind: str, name: str) -> Path:
@@ -43,7 +45,7 @@ def write_set(
     Raises:
         ValueError: If the set is empty, or too much of it cannot be used.
     """
-    bad = [fault for fault in skipped if fault.reason != NOT_FOR_USE]
+    bad = [fault for fault in skipped if fault.reason not in (NOT_FOR_USE, OTHER_CHANNEL)]
     what = source or f"{prefix}, {name}"
     check_share(what, bad, len(cuts) + len(bad), max_bad_share)
     if not cuts:
