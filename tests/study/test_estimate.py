@@ -29,6 +29,9 @@ record = {"kind": "train", "step": steps, "audio_hours": steps / 200, "hours_per
 """
 
 
+FILES = '"data.train" = ["{0}"], "data.bpe_model" = "{0}"'  # only that they are there matters
+
+
 @pytest.fixture
 def trainings(
     write_study: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -37,7 +40,7 @@ def trainings(
     (tmp_path / "fake.py").write_text(FAKE)
     monkeypatch.setattr(estimate, "ZIPFORMER", [sys.executable, str(tmp_path / "fake.py")])
     cuts = write_cuts(tmp_path, "train", ["one", "two"])
-    study = read_study(write_study(("title", f'options = {{"data.train" = ["{cuts}"]}}\ntitle')))
+    study = read_study(write_study(("title", f"options = {{{FILES.format(cuts)}}}\ntitle")))
     return trainings_of(study)
 
 
@@ -63,6 +66,24 @@ def test_the_pace_is_measured_once_for_all_seeds_and_what_fails_says_why(
     assert row(table, "menu-2") == ["menu-2", *row(table, "menu-1")[1:]]
     assert row(table, "none-1")[3:] == ["?", "not known: error: the data is not there"]
     assert "; 2 trainings are not counted in it" in table
+
+
+def test_files_that_are_missing_are_listed_once_and_nothing_is_tried(
+    write_study: Writer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(estimate, "ZIPFORMER", ["no such command"])
+    options = 'options = {"data.train" = ["a.jsonl", "b.jsonl"], "data.bpe_model" = "bpe.model"}'
+    trainings = trainings_of(read_study(write_study(("title", f"{options}\ntitle"))))
+    (tmp_path / "b.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    table = estimate_table(trainings, 1)
+    assert row(table, "none-2")[3:] == ["?", "not known: 2 of its files are missing"]
+    listed = [line for line in table.splitlines() if line.startswith("- ")]
+    assert listed == [
+        f"- data.bpe_model: {tmp_path}/bpe.model",
+        f"- data.train: {tmp_path}/a.jsonl",
+    ]
+    assert "; 4 trainings are not counted in it" in table and "prepare the data first" in table
 
 
 def test_a_training_that_has_begun_tells_the_pace_of_its_seeds(trainings: list[Training]) -> None:

@@ -64,7 +64,23 @@ def estimate_table(trainings: Sequence[Training], jobs: int) -> str:
     text = f"{to_markdown(table)}\n\nTraining that is left: {format_duration(total / jobs)}"
     text += f" with {jobs} at a time, if these do not slow each other down" if jobs > 1 else ""
     text += f"; {unknown} trainings are not counted in it" if unknown else ""
-    return f"{text}. Decoding comes on top."
+    text += ". Decoding comes on top."
+    gone = dict.fromkeys(path for t in trainings if not t.is_trained for path in missing_files(t))
+    return f"{text}\n\n{_advice(list(gone))}" if gone else text
+
+
+def missing_files(training: Training) -> list[str]:
+    """What a training reads and is not there, each with its key; none if it can begin."""
+    data = training.config.data
+    named = [("bpe_model", data.bpe_model), *(("train", corpus.path) for corpus in data.corpora)]
+    named += [("valid", path) for path in data.valid]
+    named += [("noise", data.noise)] if data.noise is not None else []
+    return [f"data.{key}: {path}" for key, path in named if not path.exists()]
+
+
+def _advice(gone: list[str]) -> str:
+    listed = "".join(f"\n- {one}" for one in gone)
+    return f"Not there; prepare the data first, as the README of the recipe says:\n{listed}"
 
 
 def hours_of(training: Training, pace: Pace) -> float:
@@ -81,6 +97,8 @@ def _pace(siblings: Sequence[Training]) -> Pace | str:
     for training in siblings:
         if pace := _pace_in(training.folder, training.name):
             return pace
+    if gone := missing_files(siblings[0]):
+        return f"not known: {len(gone)} of its files {'is' if len(gone) == 1 else 'are'} missing"
     return _measure(siblings[0])
 
 
