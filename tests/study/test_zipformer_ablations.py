@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ CHANGES = {
 OF_40_EPOCHS = {"base_40", "no_balancer", "no_whiten", "neither"}  # LibriSpeech, table 6
 
 
+@cache
 def study_of(recipe: str) -> Study:
     return read_study(RECIPES / recipe / "studies" / "zipformer_ablations.toml")
 

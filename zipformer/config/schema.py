@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -95,7 +96,8 @@ def show_type(field_type: FieldType) -> str:
 # Sections and keys
 
 
-def keys_of(cls: type) -> dict[str, FieldType]:
+@cache  # resolving annotations takes most of the time of reading a config
+def keys_of(cls: type) -> Mapping[str, FieldType]:
     """The types of what a section's table may hold, by key."""
     hints = typing.get_type_hints(cls)
     keys = {f.name: hints[f.name] for f in fields(cls)}
