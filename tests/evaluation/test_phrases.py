@@ -61,7 +61,15 @@ def test_phrases_within_others_count_too_and_their_words_once() -> None:
         ["one two", "one two three", "two"], ("one two three six", "one two three six")
     )
     assert (result.said, result.found, result.words, result.other_words) == (3, 3, 3, 1)
-    assert result.recall == 100.0
+    assert str(result) == (
+        "phrases found 3 / 3 (100.00 %), 0 false alarms; "
+        "errors in their words 0 / 3 (0.00 %), in others 0 / 1 (0.00 %)"
+    )
+
+
+def test_of_phrases_that_nobody_says_there_is_no_rate() -> None:
+    result = str(counted(["nine"], ("one", "one nine")))
+    assert result.startswith("phrases found 0 / 0, 1 false alarms; errors in their words 1 / 0, ")
 
 
 def test_phrases_are_cut_as_everything_is_that_is_scored() -> None:

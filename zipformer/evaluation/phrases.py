@@ -43,17 +43,11 @@ class PhraseErrors:
     other_words: int = 0
     other_errors: int = 0
 
-    @property
-    def recall(self) -> float:
-        """Of the occurrences that were said, how many were found, in percent; NaN of none."""
-        return _percent(self.found, self.said)
-
     def __str__(self) -> str:
         return (
-            f"phrases found {self.found} / {self.said} ({self.recall:.2f} %), "
-            f"{self.false_alarms} false alarms; errors in their words {self.errors} / {self.words} "
-            f"({_percent(self.errors, self.words):.2f} %), in others {self.other_errors} / "
-            f"{self.other_words} ({_percent(self.other_errors, self.other_words):.2f} %)"
+            f"phrases found {_share(self.found, self.said)}, {self.false_alarms} false alarms; "
+            f"errors in their words {_share(self.errors, self.words)}, "
+            f"in others {_share(self.other_errors, self.other_words)}"
         )
 
 
@@ -126,5 +120,6 @@ def _counted(occurrences: Sequence[tuple[Words, list[int]]]) -> Counter[Words]:
     return Counter(phrase for phrase, _ in occurrences)
 
 
-def _percent(part: int, whole: int) -> float:
-    return 100.0 * part / whole if whole else float("nan")
+def _share(part: int, whole: int) -> str:
+    percent = f" ({100 * part / whole:.2f} %)" if whole else ""
+    return f"{part} / {whole}{percent}"
