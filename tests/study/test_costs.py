@@ -188,3 +188,9 @@ def test_a_measurement_has_the_memory_of_its_batch() -> None:
     assert few.seconds > 0 and few.device.startswith("cpu, threads ")
     # At least what the frontend makes of 11 more utterances: images of 16 channels at 50 Hz.
     assert many.memory_gib - few.memory_gib > 11 * 1496 * 19 * 16 * 4 / 2**30
+
+
+def test_costs_that_were_kept_stay_readable() -> None:
+    menu, none = read_costs(Path(__file__).parents[1] / "assets" / "frozen")
+    assert menu.measured == Measurement(30, 1.5, 0.25, "cpu, threads 1", "2.13.0+cpu")
+    assert menu.params_m == 1.1 and none.params_m is none.measured is None

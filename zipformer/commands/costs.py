@@ -102,7 +102,7 @@ def _costs(encoders: Sequence[Encoder], batch: int, device: str) -> list[Cost]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     todo = list(at_contexts(encoders))
     costs = []
-    with Progress("costs", len(todo), "encoders") as progress:
+    with Progress("costs", len(todo), "rows") as progress:
         for encoder, context in todo:
             cost = cost_of(encoder, context)
             if batch:
