@@ -17,6 +17,7 @@ from zipformer.evaluation.results import Mode
 
 Horizontal = Literal["right", "latency"]
 SpeechEnd = Literal["no", "energy", "alignment"]
+Figure = Literal["right", "latency", "epoch"]
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,15 @@ class Show:
 
     Args:
         baseline: Name of the run that the others are compared with; the first by default.
-        figures: Horizontal axes of the figures.
+        figures: Horizontal axes of the figures: error rates over ``right`` context or ``latency``,
+            validation losses over ``epoch``.
         draws: Resampled test sets behind an interval.
         units: Custom field of the cuts that names, for every word, the recording that it comes
             from: these are drawn anew, within speakers, in place of utterances.
     """
 
     baseline: str = ""
-    figures: tuple[Horizontal, ...] = ("latency",)
+    figures: tuple[Figure, ...] = ("latency",)
     draws: int = 10000
     units: str = ""
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, fields
 
 from zipformer.evaluation.results import Result
 from zipformer.evaluation.table import NO_RESULT, Table, without_constants
-from zipformer.report.chart import Frame, large, small
+from zipformer.report.chart import Chart, Frame, large, small
 from zipformer.report.comparable import explain
 from zipformer.report.rendering import render
 from zipformer.study.charts import rates_chart
 from zipformer.study.cost_page import cost_charts, cost_table, said_of
 from zipformer.study.costs import Cost
-from zipformer.study.description import Study
+from zipformer.study.description import Figure, Study
+from zipformer.study.epochs import epochs_chart
 from zipformer.study.summary import Row, explain_marks
 from zipformer.study.training import Training
 
@@ -42,7 +43,7 @@ def to_html(
 ) -> str:
     """The page of a study, as far as it has come; it loads nothing, and no script runs in it."""
     labels = {run.name: run.label for run in study.runs}
-    charts = [rates_chart(rows, study.published, axis) for axis in study.show.figures]
+    charts = [_chart(study, trainings, rows, figure) for figure in study.show.figures]
     frames: list[Frame] = [large(chart) for chart in charts if chart is not None]
     return render(
         "study.html",
@@ -130,6 +131,14 @@ def to_csv(trainings: Sequence[Training]) -> str:
                 [training.run.name, training.seed, *("" if v is None else v for v in values)]
             )
     return text.getvalue()
+
+
+def _chart(
+    study: Study, trainings: Sequence[Training], rows: Sequence[Row], figure: Figure
+) -> Chart | None:
+    if figure == "epoch":
+        return epochs_chart(trainings)
+    return rates_chart(rows, study.published, figure)
 
 
 def _part(study: Study, rows: Sequence[Row], name: str) -> Part:
