@@ -33,15 +33,16 @@ class Biasing:
         device: Of the search.
     """
 
-    _next: Tensor  # (M, V) int32, the node after each token
-    _worth: Tensor  # (M, V)
-    _used: int  # rows that are made
-
     def __init__(self, vocabulary: int, silent: Sequence[int], device: torch.device) -> None:
         self.vocabulary = vocabulary
         self._silent = torch.tensor(sorted(set(silent)), device=device)
         self._graph = PhraseGraph.of([], vocabulary).to(device)
         self._roots: dict[Hotwords, int] = {}
+        self._value: Tensor  # (N,) float32, of arriving at a node
+        self._row_of: Tensor  # (N,) int64, -1 where there is no row
+        self._next: Tensor  # (M, V) int32, the node that each token leads to
+        self._worth: Tensor  # (M, V) float32
+        self._used = 0
         self._forget(FEWEST_ROWS)
 
     def root(self, hotwords: Hotwords | None) -> int:
@@ -112,7 +113,7 @@ class Biasing:
         """No row is known; there is room for so many."""
         device = self._silent.device
         with torch.inference_mode(False):
-            self._value = (self._graph.promise + self._graph.reward).float()  # of arriving
+            self._value = (self._graph.promise + self._graph.reward).float()
             self._row_of = torch.full((self._graph.num_nodes,), -1, device=device)
             self._next = torch.zeros(num_rows, self.vocabulary, dtype=torch.int32, device=device)
             self._worth = torch.zeros(num_rows, self.vocabulary, device=device)

@@ -81,8 +81,7 @@ def check_table(cls: type, values: Mapping[str, object], where: str) -> dict[str
 
 def build(cls: type[Section], table: Mapping[str, object]) -> Section:
     """Makes a dataclass, and those inside it, from a checked table."""
-    kind: type = cls
-    keys, values = keys_of(kind), dict(table)
+    keys, values = keys_of(cls), dict(table)
     for key, value in table.items():
         if section := section_type(keys[key], value, key):
             values[key] = build(section, _checked_mapping(value, key))
