@@ -96,9 +96,13 @@ def show_type(field_type: FieldType) -> str:
 # Sections and keys
 
 
-@cache  # resolving annotations takes most of the time of reading a config
 def keys_of(cls: type) -> Mapping[str, FieldType]:
     """The types of what a section's table may hold, by key."""
+    return _resolved(cls)
+
+
+@cache  # resolving annotations takes most of the time of reading a config
+def _resolved(cls: type) -> Mapping[str, FieldType]:
     hints = typing.get_type_hints(cls)
     keys = {f.name: hints[f.name] for f in fields(cls)}
     return {PRESET: Literal[PRESETS], **keys} if issubclass(cls, EncoderConfig) else keys
