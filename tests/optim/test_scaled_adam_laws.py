@@ -361,3 +361,14 @@ def test_given_gradients_are_left_as_they_are() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         ScaledAdam(make_params(), **settings)
+
+
+def test_what_a_resumed_run_may_change_is_not_taken_from_its_checkpoint() -> None:
+    weights = [torch.nn.Parameter(torch.ones(3, 4))]
+    before = ScaledAdam(weights, lr=0.01, clipping_scale=2.0)
+    weights[0].grad = torch.ones(3, 4)
+    before.step()
+    after = ScaledAdam(weights, lr=0.01, clipping_scale=3.0, learn_scale=False)
+    after.load_state_dict(before.state_dict())
+    (group,) = after.param_groups
+    assert (group["clipping_scale"], group["learn_scale"], group["step"]) == (3.0, False, 1)

@@ -105,10 +105,11 @@ class ScaledAdam(Optimizer):
             group.setdefault("threshold", None)
 
     def __setstate__(self, state: ParamGroup) -> None:
-        """Takes a state over, but for whether sizes are learned: a resumed run may change that."""
+        """Takes a state over, but for settings that a resumed run may change."""
         super().__setstate__(state)
         for group in self.param_groups:
-            group["learn_scale"] = self.defaults["learn_scale"]
+            for name in ("learn_scale", "clipping_scale"):
+                group[name] = self.defaults[name]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
