@@ -10,13 +10,13 @@
 #   prepare_corpus "--vocab-size 500" [options of its reader]
 #
 # Sets whose names begin with `train` (or are mini-train) are trained on, the others are not.
+# shellcheck disable=SC2154  # what is named above, and what stages.sh has set
 
 corpus_dir="" channel=""
 features=precomputed speed_factors=0.9,1.0,1.1 seed=42 max_bad_share=0.01 shar=false
 num_jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 first_stage=0 # the one that reads the corpus
 limits=() # of validate_manifest.py, where the config has others than it
-# shellcheck disable=SC2154  # set by the prepare.sh
 manifests=$data_dir/manifests fbank=$data_dir/fbank
 commands=$repo_root/local
 
@@ -90,17 +90,16 @@ shards() {
 }
 
 # prepare_corpus "options of train_bpe.py" [options of the recipe's reader]: all stages.
-# shellcheck disable=SC2154
 prepare_corpus() {
-  local corpus="" vocabulary
-  read -r -a vocabulary <<<"$1"
+  local corpus="" how_to_make_tokens
+  read -r -a how_to_make_tokens <<<"$1"
   if in_turn 0; then
     [ -n "$corpus_dir" ] || die "--corpus-dir is missing: README.md says where the corpus comes from"
     corpus=$(absolute "$corpus_dir")
   fi
   stage 0 "manifests" read_corpus "$corpus" "$max_bad_share" ${channel:+--channel "$channel"} "${@:2}"
   stage 1 "features" make_features "$features" "$speed_factors" "$seed"
-  stage 2 "token set" make_tokens "$data_dir/$tokens" "${vocabulary[@]}"
+  stage 2 "token set" make_tokens "$data_dir/$tokens" "${how_to_make_tokens[@]}"
   stage 3 "check" check --bpe-model "$data_dir/$tokens" --load --load-every 100
   shards 4
   if [ "$stop_stage" -ge 3 ] && [ -f "$data_dir/summary.txt" ]; then cat "$data_dir/summary.txt"; fi
