@@ -219,7 +219,8 @@ def test_a_method_resumes_and_decodes_anywhere(name: str, corpus: Path, tmp_path
     loaded = load_model(tmp_path / "straight", epoch=1, avg=1)
     task = AsrTask(loaded.config)
     for context in parse_contexts("full 32/64/0 32/64/32"):
-        batches = task._validation_batches(loaded.model, Processes(), limit=2)
+        (path,) = task.config.data.valid
+        batches = task.validation._batches(loaded.model, path, Processes(), limit=2)
         assert len(decode_batches(loaded, batches, context).utterances) == 2
     stream = Recognizer(loaded.model, loaded.tokenizer.tokens, Context(32, 64, 32)).open()
     stream.push(torch.randn(16000) * 0.1)
