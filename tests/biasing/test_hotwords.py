@@ -60,13 +60,13 @@ def test_phrases_that_the_vocabulary_cannot_write_are_named_and_left_out(
     found = file.read("one", "Zürich three :2", "two", "QUARK")
     assert scores(found) == {"one": 1.5, "two": 1.5}
     (message,) = (record.getMessage() for record in caplog.records)
-    assert "2 phrases left out, for this vocabulary cannot write them" in message
+    assert "phrases left out, for this vocabulary cannot write them (2)" in message
     assert "'Zürich three' (Zcü)" in message and "'QUARK' (AKQRU)" in message
 
 
 def test_of_many_such_phrases_some_are_named(file: File, caplog: pytest.LogCaptureFixture) -> None:
     file.read(*(f"A{i}" for i in range(500)))
-    assert "500 phrases left out" in caplog.text and caplog.text.endswith(" and 490 more\n")
+    assert "cannot write them (500)" in caplog.text and caplog.text.endswith(" and 490 more\n")
     assert "'A9'" in caplog.text and "'A10'" not in caplog.text
 
 
@@ -77,9 +77,7 @@ def test_the_larger_of_two_scores_counts_in_any_order_and_is_named(
     found = file.read(*lines)
     assert scores(found) == {"one two": 2.5, "six": 1.0}
     (message,) = (record.getMessage() for record in caplog.records)
-    assert "1 phrases come with several scores; the largest counts: 'one two' (1, 1.5, 2.5)" in (
-        message
-    )
+    assert "several scores, of which the largest counts (1): 'one two' (1, 1.5, 2.5)" in (message)
     assert file.read(*reversed(lines)).name == found.name
 
 

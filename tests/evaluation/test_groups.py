@@ -45,7 +45,7 @@ def test_a_field_is_a_supervisions_or_of_the_corpus_own(manifest: Path) -> None:
 
 
 def test_a_field_that_no_cut_has_is_refused_with_those_there_are(manifest: Path) -> None:
-    with pytest.raises(ValueError, match=r"--by dialect: the cuts of .*grouped.* have .*language"):
+    with pytest.raises(ValueError, match=r"no cut of .*grouped.* they have .*language"):
         groups_of(manifest, "dialect")
 
 

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from lhotse import CutSet
 from recipes.prepared import prepare
 
@@ -62,6 +63,21 @@ def spoken(count: int, speakers: tuple[str, ...] = SPEAKERS) -> Iterator[Spoken]
             words = [load_word(_segments()[speaker, WORDS[d]], 16000) for d in digits]
             samples = np.concatenate([part for word in words for part in (pause, word)])
             yield Spoken(speaker, number, samples, digits)
+
+
+def write_opus(
+    path: Path, speaker: str, text_of: Callable[[list[int]], str]
+) -> list[tuple[float, float, str]]:
+    """Writes six utterances of a speaker into one file; begin, end and text of each."""
+    said, samples, at = [], [], 0.0
+    for one in spoken(6, (speaker,)):
+        samples.append(one.samples)
+        end = at + len(one.samples) / 16000
+        said.append((at, end, text_of(one.digits)))
+        at = end
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.concatenate(samples), 16000, format="OGG", subtype="OPUS")
+    return said
 
 
 @cache

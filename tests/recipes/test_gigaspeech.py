@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-from recipes.miniature import WORDS, run_recipe, spoken
+from recipes.miniature import WORDS, run_recipe, write_opus
 
 SETS = {
     "george": ["{XL}", "{XS}"],
@@ -18,27 +16,23 @@ SETS = {
 }
 
 
+def written(digits: list[int]) -> str:
+    return f"{' <COMMA> '.join(WORDS[digit].upper() for digit in digits)} <PERIOD>"
+
+
 def write_corpus(folder: Path) -> Path:
     """GigaSpeech.json and audio/: a recording for each speaker, music at its end."""
     audios = []
     for speaker, subsets in SETS.items():
-        segments, samples, at = [], [], 0.0
-        for one in spoken(6, (speaker,)):
-            samples.append(one.samples)
-            end = at + len(one.samples) / 16000
-            words = " <COMMA> ".join(WORDS[digit].upper() for digit in one.digits)
-            segments.append((at, end, f"{words} <PERIOD>"))
-            at = end
-        segments.append((at - 0.4, at, "<MUSIC>"))
         path = Path("audio") / "podcast" / f"{speaker}.opus"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        joined = np.concatenate(samples)
-        soundfile.write(folder / path, joined, 16000, format="OGG", subtype="OPUS")
+        segments = write_opus(folder / path, speaker, written)
+        duration = segments[-1][1]
+        segments.append((duration - 0.4, duration, "<MUSIC>"))
         audios.append(
             {
                 "aid": speaker,
                 "path": str(path),
-                "duration": at,
+                "duration": duration,
                 "sample_rate": 16000,
                 "channels": 1,
                 "subsets": subsets,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-from recipes.miniature import run_recipe, spoken
+from recipes.miniature import run_recipe, write_opus
 
 from zipformer.tokens import open_tokenizer
 
@@ -16,21 +14,17 @@ DIGITS = ["零", "一", "二", "三", "四", "五", "六", " seven ", " eight ",
 SETS = {"george": ["L", "S"], "jackson": ["L"], "lucas": ["DEV"], "theo": ["TEST_NET"]}
 
 
+def written(digits: list[int]) -> str:
+    return "".join(DIGITS[digit] for digit in digits)
+
+
 def write_corpus(folder: Path) -> Path:
     """WenetSpeech.json and audio/; of TEST_MEETING there is an entry, but no audio."""
     audios = []
     for speaker, subsets in SETS.items():
-        segments, samples, at = [], [], 0.0
-        for one in spoken(6, (speaker,)):
-            samples.append(one.samples)
-            end = at + len(one.samples) / 16000
-            segments.append((at, end, "".join(DIGITS[digit] for digit in one.digits)))
-            at = end
         path = Path("audio") / "youtube" / f"{speaker}.opus"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        joined = np.concatenate(samples)
-        soundfile.write(folder / path, joined, 16000, format="OGG", subtype="OPUS")
-        audios.append(entry(speaker, path, at, segments, subsets))
+        segments = write_opus(folder / path, speaker, written)
+        audios.append(entry(speaker, path, segments[-1][1], segments, subsets))
     absent = [(0.0, 2.0, "一二")]
     audios.append(entry("meeting", Path("audio/meeting.opus"), 2.0, absent, ["TEST_MEETING"]))
     (folder / "WenetSpeech.json").write_text(json.dumps({"audios": audios}), encoding="utf-8")

@@ -89,7 +89,7 @@ class Hotwords:
                 found[tokens] = Phrase(before.text if before else text, tokens, score)
         _warn(name, unknown, "left out, for this vocabulary cannot write them")
         contradictions = [f"{t!r} ({', '.join(_numbers(s))})" for t, s in several.items()]
-        _warn(name, contradictions, "come with several scores; the largest counts")
+        _warn(name, contradictions, "with several scores, of which the largest counts")
         phrases = tuple(found.values())
         return Hotwords(_filed(name, phrases), phrases, tokenizer.vocab_size)
 
@@ -156,7 +156,7 @@ def _warn(name: str, phrases: list[str], what: str) -> None:
     if phrases:
         more = f" and {len(phrases) - MOST_NAMED} more" if len(phrases) > MOST_NAMED else ""
         named = ", ".join(phrases[:MOST_NAMED])
-        logger.warning("hotwords %s: %d phrases %s: %s%s", name, len(phrases), what, named, more)
+        logger.warning("hotwords %s: phrases %s (%d): %s%s", name, what, len(phrases), named, more)
 
 
 def _numbers(scores: set[float]) -> list[str]:

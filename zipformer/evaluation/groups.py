@@ -65,8 +65,8 @@ def groups_of(cuts_path: Path, field: str) -> dict[str, str]:
         known |= dict.fromkeys(fields)
         groups[cut.id] = fields.get(field, MISSING)
     if field not in known:
-        there = ", ".join(known) or "no field at all"
-        raise ValueError(f"--by {field}: the cuts of {cuts_path} have {there}")
+        there = f"they have {', '.join(known)}" if known else "they say nothing to group them by"
+        raise ValueError(f"--by {field}: no cut of {cuts_path} has such a field; {there}")
     return groups
 
 
